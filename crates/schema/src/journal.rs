@@ -1,0 +1,172 @@
+//! An append-only file of JSON lines. A line counts once its newline is written: what a kill tore off is cut away when the
+//! journal is next opened, and everything before it stands.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+use crate::RunError;
+use crate::whole::{flush, kill_point};
+
+/// What a stage has done so far.
+///
+/// ```
+/// # let dir = tempfile::tempdir().unwrap();
+/// let path = dir.path().join("sampling.jsonl");
+/// let mut journal = collimate_schema::Journal::open(&path)?;
+/// let fresh: Vec<u32> = journal.chunk("0000", || Ok::<_, collimate_schema::RunError>(vec![1, 2, 3]))?;
+/// let stored: Vec<u32> = journal.chunk("0000", || unreachable!("it is journaled"))?;
+/// assert_eq!(fresh, stored);
+/// # Ok::<_, collimate_schema::RunError>(())
+/// ```
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    /// Length of the whole lines, bytes.
+    len: u64,
+    n_lines: usize,
+    chunks: BTreeMap<String, Span>,
+}
+
+/// A line of the file.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    start: u64,
+    len: usize,
+    line: usize,
+}
+
+/// A line that holds a whole chunk.
+#[derive(Serialize, Deserialize)]
+struct Chunk<K, E> {
+    chunk: K,
+    entries: E,
+}
+
+impl Journal {
+    /// Opens or creates the journal at `path` and cuts off a torn last line. A corrupt line before it is an error that names it.
+    pub fn open(path: &Path) -> Result<Journal, RunError> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(|source| RunError::io("create", folder, source))?;
+        }
+        let mut file = OpenOptions::new()
+            .read(true)
+            .append(true)
+            .create(true)
+            .open(path)
+            .map_err(|source| RunError::io("open", path, source))?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|source| RunError::io("read", path, source))?;
+        let whole = bytes.iter().rposition(|&it| it == b'\n').map_or(0, |it| it + 1);
+        if whole < bytes.len() {
+            file.set_len(whole as u64).map_err(|source| RunError::io("truncate", path, source))?;
+        }
+        let mut journal =
+            Journal { path: path.to_owned(), file, len: whole as u64, n_lines: 0, chunks: BTreeMap::new() };
+        let mut start = 0;
+        for text in bytes[..whole].split_inclusive(|&it| it == b'\n') {
+            journal.n_lines += 1;
+            let span = Span { start, len: text.len(), line: journal.n_lines };
+            start += text.len() as u64;
+            if let Ok(Chunk { chunk, .. }) = serde_json::from_slice::<Chunk<String, IgnoredAny>>(text) {
+                journal.chunks.insert(chunk, span);
+            } else {
+                serde_json::from_slice::<IgnoredAny>(text).map_err(|it| journal.corrupt(span.line, &it))?;
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Every line, in the order they were appended.
+    pub fn entries<T: DeserializeOwned>(&self) -> Result<Vec<T>, RunError> {
+        let bytes = self.read(0, self.len as usize)?;
+        (bytes.split_inclusive(|&it| it == b'\n').enumerate())
+            .map(|(index, text)| serde_json::from_slice(text).map_err(|it| self.corrupt(index + 1, &it)))
+            .collect()
+    }
+
+    /// Number of whole lines.
+    pub fn len(&self) -> usize {
+        self.n_lines
+    }
+
+    /// Whether nothing was appended yet.
+    pub fn is_empty(&self) -> bool {
+        self.n_lines == 0
+    }
+
+    /// Appends one entry with a single write.
+    pub fn append<T: Serialize>(&mut self, entry: &T) -> Result<(), RunError> {
+        self.append_line(entry).map(|_| ())
+    }
+
+    /// The entries journaled under `key`, or else those that `compute` returns, journaled as a whole. `compute` is not called
+    /// for a chunk that is there; a chunk that a kill interrupted is computed again.
+    pub fn chunk<T, E>(&mut self, key: &str, compute: impl FnOnce() -> Result<Vec<T>, E>) -> Result<Vec<T>, E>
+    where
+        T: Serialize + DeserializeOwned,
+        E: From<RunError>,
+    {
+        if let Some(&span) = self.chunks.get(key) {
+            let text = self.read(span.start, span.len)?;
+            let chunk: Chunk<String, Vec<T>> =
+                serde_json::from_slice(&text).map_err(|it| self.corrupt(span.line, &it))?;
+            return Ok(chunk.entries);
+        }
+        let entries = compute()?;
+        let span = self.append_line(&Chunk { chunk: key, entries: &entries })?;
+        self.chunks.insert(key.to_owned(), span);
+        Ok(entries)
+    }
+
+    /// Number of whole chunks.
+    pub fn n_chunks(&self) -> usize {
+        self.chunks.len()
+    }
+
+    /// Flushes to the disk itself, so that a power cut loses nothing either.
+    pub(crate) fn sync(&self) -> Result<(), RunError> {
+        flush(&self.file).map_err(|source| RunError::io("flush", &self.path, source))
+    }
+
+    fn append_line<T: Serialize>(&mut self, entry: &T) -> Result<Span, RunError> {
+        let mut line = serde_json::to_vec(entry).map_err(|it| self.corrupt(self.n_lines + 1, &it))?;
+        line.push(b'\n');
+        let half = line.len() / 2;
+        let written = if cfg!(test) {
+            self.file.write_all(&line[..half]).and_then(|()| {
+                kill_point();
+                self.file.write_all(&line[half..])
+            })
+        } else {
+            self.file.write_all(&line)
+        };
+        if let Err(source) = written {
+            let _ = self.file.set_len(self.len); // a full disk: leave no torn line for later ones to follow
+            return Err(RunError::io("append to", &self.path, source));
+        }
+        kill_point();
+        let span = Span { start: self.len, len: line.len(), line: self.n_lines + 1 };
+        self.len += line.len() as u64;
+        self.n_lines += 1;
+        Ok(span)
+    }
+
+    fn read(&self, start: u64, len: usize) -> Result<Vec<u8>, RunError> {
+        let mut bytes = vec![0; len];
+        let mut file = &self.file; // appending ignores the cursor
+        file.seek(SeekFrom::Start(start))
+            .and_then(|_| file.read_exact(&mut bytes))
+            .map_err(|source| RunError::io("read", &self.path, source))?;
+        Ok(bytes)
+    }
+
+    fn corrupt(&self, line: usize, problem: &serde_json::Error) -> RunError {
+        RunError::Corrupt { path: self.path.clone(), line, problem: problem.to_string() }
+    }
+}

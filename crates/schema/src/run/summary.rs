@@ -1,0 +1,71 @@
+//! A run folder seen from outside.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::identity::Identity;
+use super::lock::{LOCK, name_of_holder};
+use super::{LINEAGE, Lineage};
+use crate::{Hash, RunError};
+
+/// What can be told of a run folder from outside, while another process may be writing to it.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunSummary {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The recipe.
+    pub recipe: String,
+    /// Hash of the recipe's name and config.
+    pub hash: Hash,
+    /// The config.
+    pub config: Value,
+    /// Names of the artefacts that are there, in the order they were made; checkpoints of unfinished stages left out.
+    pub artifacts: Vec<String>,
+    /// Lines in the journal of each stage, by stage.
+    pub journals: Vec<(String, usize)>,
+    /// Who is writing there now.
+    pub holder: Option<String>,
+}
+
+impl RunSummary {
+    /// Reads the run folder at `path`; `None` if there is none.
+    pub fn read(path: &Path) -> Result<Option<RunSummary>, RunError> {
+        let Some(identity) = Identity::read(path)? else { return Ok(None) };
+        let mut artifacts: Vec<String> = Vec::new();
+        for record in whole_lines(&path.join(LINEAGE)).iter().filter_map(|it| serde_json::from_str::<Lineage>(it).ok())
+        {
+            let name = record.id.name;
+            if !name.starts_with("checkpoints/") && !artifacts.contains(&name) && path.join(&name).exists() {
+                artifacts.push(name);
+            }
+        }
+        let mut journals: Vec<_> = fs::read_dir(path.join("journal"))
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|it| it.path())
+            .filter_map(|it| Some((it.file_stem()?.to_str()?.to_owned(), whole_lines(&it).len())))
+            .collect();
+        journals.sort();
+        let lock = File::open(path.join(LOCK)).ok();
+        let holder = lock.filter(|it| matches!(it.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
+        Ok(Some(RunSummary {
+            path: path.to_owned(),
+            recipe: identity.recipe,
+            hash: identity.hash,
+            config: identity.config,
+            artifacts,
+            journals,
+            holder: holder.map(name_of_holder),
+        }))
+    }
+}
+
+fn whole_lines(path: &Path) -> Vec<String> {
+    let text = fs::read(path).unwrap_or_default();
+    let lines = text.split_inclusive(|&it| it == b'\n').filter(|it| it.ends_with(b"\n"));
+    lines.map(|it| String::from_utf8_lossy(it).into_owned()).collect()
+}

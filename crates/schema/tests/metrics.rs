@@ -1,0 +1,143 @@
+//! Metrics as TensorBoard and programs read them.
+
+use std::fs;
+use std::path::Path;
+
+use collimate_schema::{Metrics, Row};
+use expect_test::expect;
+use serde_json::json;
+
+fn events(dir: &Path) -> Vec<u8> {
+    fs::read(dir.join("events.out.tfevents.collimate")).unwrap()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let rows = bytes.chunks(32).map(|row| row.iter().map(|it| format!("{it:02x}")).collect::<String>());
+    rows.collect::<Vec<_>>().join("\n")
+}
+
+/// The format of TensorFlow's record writer, read by the book: `uint64 length, uint32 masked crc, payload, uint32 masked crc`.
+fn records(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut records = Vec::new();
+    while !bytes.is_empty() {
+        let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        for (checked, crc) in
+            [(&bytes[..8], &bytes[8..12]), (&bytes[12..12 + length], &bytes[12 + length..16 + length])]
+        {
+            let masked = u32::from_le_bytes(crc.try_into().unwrap());
+            let crc = masked.wrapping_sub(0xa282_ead8).rotate_left(15);
+            assert_eq!(crc, crc32c_by_table(checked));
+        }
+        records.push(bytes[12..12 + length].to_vec());
+        bytes = &bytes[16 + length..];
+    }
+    records
+}
+
+fn crc32c_by_table(bytes: &[u8]) -> u32 {
+    let table: Vec<u32> = (0..256_u32)
+        .map(|it| (0..8).fold(it, |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 }))
+        .collect();
+    !bytes.iter().fold(!0_u32, |crc, byte| (crc >> 8) ^ table[((crc ^ u32::from(*byte)) & 0xff) as usize])
+}
+
+fn varint(bytes: &mut &[u8]) -> u64 {
+    let mut value = 0;
+    for shift in (0..).step_by(7) {
+        let byte = bytes[0];
+        *bytes = &bytes[1..];
+        value |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            break;
+        }
+    }
+    value
+}
+
+/// Fields of a protobuf message: number and raw bytes (little-endian for numbers).
+fn fields(mut bytes: &[u8]) -> Vec<(u64, Vec<u8>)> {
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let key = varint(&mut bytes);
+        let length = match key & 7 {
+            0 => {
+                fields.push((key >> 3, varint(&mut bytes).to_le_bytes().to_vec()));
+                continue;
+            }
+            1 => 8,
+            5 => 4,
+            2 => varint(&mut bytes) as usize,
+            other => panic!("wire type {other}"),
+        };
+        fields.push((key >> 3, bytes[..length].to_vec()));
+        bytes = &bytes[length..];
+    }
+    fields
+}
+
+/// Step, tag and value of every scalar.
+fn scalars(bytes: &[u8]) -> Vec<(u64, String, f32)> {
+    let mut scalars = Vec::new();
+    for event in &records(bytes)[1..] {
+        let event = fields(event);
+        let [(1, wall_time), (2, step), (5, summary)] = &event[..] else { panic!("{event:?}") };
+        let step = u64::from_le_bytes(step[..].try_into().unwrap());
+        assert_eq!(f64::from_le_bytes(wall_time[..].try_into().unwrap()), step as f64);
+        for (_, value) in fields(summary) {
+            let value = fields(&value);
+            let [(1, tag), (2, simple_value)] = &value[..] else { panic!("{value:?}") };
+            let simple_value = f32::from_le_bytes(simple_value[..].try_into().unwrap());
+            scalars.push((step, String::from_utf8(tag.clone()).unwrap(), simple_value));
+        }
+    }
+    scalars
+}
+
+#[test]
+fn events_decode_to_what_was_logged() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut metrics = Metrics::open(dir.path(), 0).unwrap();
+    metrics.log(0, [("reward", 0.25), ("kl", 0.0)]).unwrap();
+    metrics.log(300, [("reward", 0.5), ("kl", f64::NAN)]).unwrap();
+    let bytes = events(dir.path());
+    assert_eq!(fields(&records(&bytes)[0])[1], (3, b"brain.Event:2".to_vec()));
+    let scalars = scalars(&bytes);
+    assert_eq!(
+        scalars[..3],
+        [(0, "reward".to_owned(), 0.25), (0, "kl".to_owned(), 0.0), (300, "reward".to_owned(), 0.5)]
+    );
+    assert!(scalars[3].2.is_nan());
+    let rows = Metrics::read(dir.path());
+    assert_eq!(rows, metrics.rows().unwrap());
+    assert_eq!((rows[1].step, rows[1].get("reward"), rows[1].get("kl")), (300, Some(0.5), None));
+}
+
+#[test]
+fn events_are_the_same_to_the_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    Metrics::open(dir.path(), 0).unwrap().log(7, [("loss", 1.5)]).unwrap();
+    expect![[r#"
+        1800000000000000a37f4b220900000000000000001a0d627261696e2e457665
+        6e743a32eedf28a31a00000000000000129bd82d090000000000001c4010072a
+        0d0a0b0a046c6f7373150000c03fb83c77df"#]]
+    .assert_eq(&hex(&events(dir.path())));
+    expect![[r#"{"step":7,"loss":1.5}"#]]
+        .assert_eq(fs::read_to_string(dir.path().join("scalars.jsonl")).unwrap().trim());
+}
+
+#[test]
+fn no_step_appears_twice_after_resuming() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = |resume_at: u64, to: u64| {
+        let mut metrics = Metrics::open(dir.path(), resume_at).unwrap();
+        (resume_at..to).for_each(|step| metrics.log(step, [("loss", step as f64)]).unwrap());
+        metrics.rows().unwrap()
+    };
+    log(0, 5);
+    log(3, 8);
+    let rows = log(8, 8);
+    let expected: Vec<Row> =
+        (0..8).map(|it| serde_json::from_value(json!({"step": it, "loss": f64::from(it)})).unwrap()).collect();
+    assert_eq!(rows, expected);
+    assert_eq!(scalars(&events(dir.path())).iter().map(|it| it.0).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+}
