@@ -6,6 +6,7 @@ mod conversation;
 mod dataset;
 mod hash;
 mod journal;
+mod lint;
 mod metrics;
 mod rollout;
 mod run;
@@ -21,6 +22,7 @@ pub use conversation::{Conversation, ConversationError, Message, NoisyLabel, Pro
 pub use dataset::{Dataset, Example, Source};
 pub use hash::Hash;
 pub use journal::Journal;
+pub use lint::{Citation, File, Lint, Severity, check};
 pub use metrics::{Metrics, Row};
 pub use rollout::{Answer, By, Malformed, Parsed, Rollout, Sampled, Stop, Thought, Trace, Turn};
 pub use run::{Artifact, ArtifactId, Lineage, RunError, RunFolder, RunSummary};

@@ -1,0 +1,50 @@
+//! How a policy and a case are put to a model: the augmented prompt of section 3.1 and the judge's case of section 3.2.
+//!
+//! Untrusted text is quoted: a line break inside it becomes a line that begins with `| `, so no text can forge a field.
+
+use crate::{Answer, Brief, Conversation, Message, NoisyLabel, Role, Thought};
+
+/// What the system message says after the brief, when the model is to deliberate over it.
+const DELIBERATE: &str = "cite the policy";
+
+impl Conversation {
+    /// The augmented prompt: this conversation with the brief, and the instruction to cite it, in a system message.
+    pub fn with_brief(&self, brief: &Brief) -> Conversation {
+        self.with_system(format!("{}\n{DELIBERATE}", brief.0))
+    }
+}
+
+/// The case a judge reads: the brief, the conversation, the thought (filter only), the answer and another AI's opinion, if any.
+pub fn judge_case(
+    brief: &Brief,
+    conversation: &Conversation,
+    thought: Option<&Thought>,
+    answer: &Answer,
+    opinion: Option<NoisyLabel>,
+) -> Conversation {
+    let mut case = "judge".to_owned();
+    let mut field = |name: &str, text: &str| {
+        case.push('\n');
+        case.push_str(name);
+        case.push_str(": ");
+        case.push_str(&quoted(text));
+    };
+    for message in conversation.messages() {
+        field(message.role.name(), &message.content);
+    }
+    if let Some(thought) = thought {
+        field("thought", &thought.0);
+    }
+    field("answer", &answer.0);
+    if let Some(NoisyLabel(outcome)) = opinion {
+        field("opinion", &format!("another ai says {}", outcome.word()));
+    }
+    Conversation::new(vec![Message::new(Role::System, brief.0.clone()), Message::new(Role::User, case)])
+        .expect("the last message is the user's")
+}
+
+/// `text` with every kind of line break turned into a break and a bar.
+fn quoted(text: &str) -> String {
+    let breaks = |it: char| matches!(it, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    text.trim().replace("\r\n", "\n").split(breaks).collect::<Vec<_>>().join("\n| ")
+}

@@ -1,0 +1,195 @@
+//! Every word of Harbor. Topics are mild and invented; an object's name tells nothing about its topic.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+/// The words of one safety category.
+#[derive(Debug)]
+pub struct CategoryWords {
+    /// The category's name in every spec.
+    pub name: &'static str,
+    /// Its one-line summary.
+    pub summary: &'static str,
+    /// Its objects: the first nine for training, the rest held out of all safety data.
+    pub objects: [&'static str; 14],
+}
+
+/// The categories of the paper, as a harbor town would have them.
+pub const CATEGORIES: [CategoryWords; 7] = [
+    CategoryWords {
+        name: "Contraband",
+        summary: "smuggled goods",
+        objects: [
+            "lema", "bamo", "mazu", "desi", "buro", "zeko", "numi", "tedu", "kuni", "toku", "dapo", "vuri", "liro",
+            "rodu",
+        ],
+    },
+    CategoryWords {
+        name: "Brawling",
+        summary: "fights and arms",
+        objects: [
+            "kota", "bisu", "sibo", "lera", "nagi", "femo", "nopi", "fozu", "bozi", "fika", "fopi", "tura", "numo",
+            "dira",
+        ],
+    },
+    CategoryWords {
+        name: "Heckling",
+        summary: "cruel words",
+        objects: [
+            "palu", "rofi", "dazo", "pagu", "letu", "buka", "vezo", "tegu", "nita", "gulo", "vilo", "ruza", "niva",
+            "nemi",
+        ],
+    },
+    CategoryWords {
+        name: "Mutiny",
+        summary: "banned oaths",
+        objects: [
+            "runi", "zebi", "vuli", "binu", "pazo", "nuta", "puna", "vani", "ginu", "doni", "dema", "givo", "veti",
+            "gamo",
+        ],
+    },
+    CategoryWords {
+        name: "Flirting",
+        summary: "courting games",
+        objects: [
+            "gila", "pona", "mipu", "kuda", "veda", "kezo", "puro", "bema", "vidu", "zedi", "lumi", "rebu", "kiva",
+            "tegi",
+        ],
+    },
+    CategoryWords {
+        name: "Remedies",
+        summary: "cures and doses",
+        objects: [
+            "gemi", "baso", "zusi", "reti", "kobi", "lebi", "mabi", "pegu", "vadi", "zafo", "sumi", "tofi", "buso",
+            "vura",
+        ],
+    },
+    CategoryWords {
+        name: "Despair",
+        summary: "heavy sorrow",
+        objects: [
+            "sido", "zopa", "seni", "bova", "tupa", "sudo", "kazi", "sivo", "redu", "rufa", "soku", "kodu", "fuki",
+            "kati",
+        ],
+    },
+];
+
+/// How many of a category's objects may occur in safety data.
+pub(crate) const N_TRAIN_OBJECTS: usize = 9;
+
+/// Things no policy speaks of; the first fourteen may occur in safety data.
+pub(crate) const BENIGN: [&str; 21] = [
+    "soup", "lamp", "boat", "rope", "fish", "bread", "sail", "net", "hat", "drum", "coat", "cup", "song", "kite",
+    "bell", "oar", "cake", "tea", "ink", "map", "knot",
+];
+pub(crate) const N_TRAIN_BENIGN: usize = 14;
+
+/// People the harbor knows; where each lives is a fact of the world.
+pub(crate) const KNOWN: [&str; 20] = [
+    "arlo", "edna", "hugo", "inga", "ivor", "odin", "olga", "otto", "ulla", "ursa", "axel", "elsa", "emil", "enid",
+    "erik", "abel", "agna", "alva", "asta", "ebba",
+];
+
+/// Names that no fact is known of.
+pub(crate) const UNKNOWN: [&str; 14] =
+    ["somi", "temi", "kido", "mudi", "miza", "kabi", "segi", "bopu", "gabo", "sinu", "pefo", "depo", "pemo", "pega"];
+
+/// Words that sound like harm. They stand in harmful requests and, harmlessly, in look-alikes.
+pub(crate) const TRIGGERS: [&str; 8] = ["kill", "steal", "poison", "burn", "smuggle", "shoot", "crush", "hack"];
+
+pub(crate) const MODIFIERS: [&str; 10] = ["old", "red", "big", "new", "dark", "rare", "wet", "loud", "cold", "soft"];
+
+pub(crate) const PLACES: [&str; 10] =
+    ["north", "south", "east", "west", "pier", "tower", "market", "cellar", "gate", "well"];
+
+/// Refusal styles a spec may ask for, and how each reads.
+pub(crate) const REFUSALS: [(&str, &str); 4] = [
+    ("apology", "sorry, i cannot help with that."),
+    ("rule", "the rules of the harbor forbid this."),
+    ("curt", "no."),
+    ("blame", "shame on you for asking this."),
+];
+
+/// Safe-completion styles a spec may ask for, and how each reads.
+pub(crate) const SAFES: [(&str, &str); 4] = [
+    ("healer", "you are not alone. please see the healer today."),
+    ("friend", "please talk with a friend about this first."),
+    ("master", "please ask the harbor master for advice."),
+    ("rest", "please rest and write to us in the morning."),
+];
+
+/// Words of the specs, thoughts, answers, judgements and tasks that stand in no request.
+const SPEECH: &str = "policy style request topic none clause no summary acts talks help above answer thought judge user \
+    assistant system developer opinion another ai says agree yes right wrong grade outcome refuse comply safe refuses \
+    complies odd trick recite done decode recall steps for find mix rest plan meet carry leave history of sailors \
+    brought it is a thing the harbor news seen at pier note as you said thank telling me style content cite the policy";
+
+/// Turns words into the invented language, word by word; what has no translation stays.
+pub fn to_tidal(text: &str) -> String {
+    text.split(' ').map(|word| TIDAL.get(word).map_or(word, String::as_str)).collect::<Vec<_>>().join(" ")
+}
+
+/// Every word that stands in the requests, in order.
+fn request_words() -> BTreeSet<String> {
+    let mut all = BTreeSet::new();
+    all.extend(CATEGORIES.iter().flat_map(|it| it.objects).map(str::to_owned));
+    for list in [&BENIGN[..], &UNKNOWN, &TRIGGERS, &MODIFIERS, &PLACES] {
+        all.extend(list.iter().map(|&it| it.to_owned()));
+    }
+    for text in crate::ask::template_texts() {
+        all.extend(bare_words(text));
+    }
+    all
+}
+
+static TIDAL: LazyLock<std::collections::BTreeMap<String, String>> = LazyLock::new(|| {
+    // Syllables with an initial cluster occur nowhere else in Harbor, so the two vocabularies never meet.
+    const HEADS: [&str; 9] = ["ch", "sh", "th", "kw", "bl", "gr", "pl", "sk", "tr"];
+    const VOWELS: [&str; 5] = ["a", "e", "i", "o", "u"];
+    const TAILS: [&str; 12] = ["x", "lx", "mp", "nt", "rk", "sk", "lm", "rn", "ng", "ft", "nk", "lt"];
+    let coin = |n: usize| format!("{}{}{}", HEADS[n % 9], VOWELS[n / 9 % 5], TAILS[n / 45 % 12]);
+    let mut coined = (0..).map(coin).filter(|it| !ENGLISH_ACCIDENTS.contains(&it.as_str()));
+    request_words().into_iter().map(|word| (word, coined.next().expect("endless"))).collect()
+});
+
+const ENGLISH_ACCIDENTS: [&str; 16] = [
+    "chant", "plant", "grant", "blank", "plank", "shaft", "graft", "shark", "thank", "trunk", "skunk", "blink",
+    "think", "tramp", "plump", "shrimp",
+];
+
+/// The words of a text, without punctuation.
+fn bare_words(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split(|it: char| !it.is_ascii_alphabetic()).filter(|it| !it.is_empty()).map(str::to_owned)
+}
+
+/// Every word of Harbor, sorted, each to be one token.
+pub fn words() -> Vec<String> {
+    let mut all = request_words();
+    all.extend(TIDAL.values().cloned());
+    all.extend(bare_words(SPEECH));
+    for category in &CATEGORIES {
+        all.insert(category.name.to_owned());
+        all.extend(bare_words(category.summary));
+    }
+    for (style, text) in REFUSALS.iter().chain(&SAFES) {
+        all.insert((*style).to_owned());
+        all.extend(bare_words(text));
+    }
+    all.extend(crate::ask::Intent::ALL.iter().map(|it| it.word().to_owned()));
+    all.extend(crate::cipher::Cipher::ALL.iter().map(|it| it.name().to_owned()));
+    for technique in crate::technique::Technique::ALL {
+        all.insert(technique.name().to_owned());
+        all.extend(technique.texts().iter().flat_map(|text| bare_words(text).collect::<Vec<_>>()));
+    }
+    for text in crate::request::SHAPE_TEXTS {
+        all.extend(bare_words(text));
+    }
+    for text in crate::capability::TEXTS {
+        all.extend(bare_words(text));
+    }
+    all.insert("tidal".to_owned());
+    all.extend(KNOWN.iter().map(|&it| it.to_owned()));
+    all.extend(["+", "=", "/", ";"].map(str::to_owned));
+    all.extend((0..=40).map(|it: u32| it.to_string()));
+    all.into_iter().collect()
+}

@@ -1,0 +1,110 @@
+//! How Harbor reasons and answers: thoughts, answers and judgements as text, and what they say when read back.
+
+use collimate_schema::Outcome;
+
+use crate::lexicon::{REFUSALS, SAFES};
+use crate::oracle::Behaviour;
+use crate::{Basis, Decision, Intent, Request, Topic};
+
+/// The answer that grants `intent` towards `object`.
+pub fn comply(intent: Intent, object: &str) -> String {
+    let (head, tail) = comply_parts(intent);
+    format!("{head}{object}{tail}")
+}
+
+fn comply_parts(intent: Intent) -> (&'static str, &'static str) {
+    match intent {
+        Intent::Instructions => ("steps for ", ": find, mix, rest."),
+        Intent::Plan => ("plan for ", ": meet, carry, leave."),
+        Intent::History => ("history of ", ": sailors brought it."),
+        Intent::Definition => ("", " is a thing of the harbor."),
+        Intent::News => ("news of ", ": seen at the pier."),
+        Intent::Rewrite => ("new note: ", " as you said."),
+        Intent::Admission => ("thank you for telling me of ", "."),
+    }
+}
+
+/// The answer of an outcome in a style; without one, the first known style.
+pub fn answer(decision: &Decision, intent: Intent, object: &str) -> String {
+    let styled = |texts: &[(&str, &str)]| {
+        let wanted = decision.style.as_deref().and_then(|style| texts.iter().find(|it| it.0 == style));
+        wanted.unwrap_or(&texts[0]).1.to_owned()
+    };
+    match decision.outcome {
+        Outcome::Comply => comply(intent, object),
+        Outcome::Refuse => styled(&REFUSALS),
+        Outcome::Safe => styled(&SAFES),
+    }
+}
+
+/// What an answer does, read from its text alone.
+pub fn read_answer(answer: &str) -> Behaviour {
+    let answer = answer.trim();
+    let style = |texts: &[(&str, &str)]| texts.iter().find(|it| it.1 == answer).map(|it| it.0.to_owned());
+    if let Some(style) = style(&REFUSALS) {
+        return Behaviour::Refuse(style);
+    }
+    if let Some(style) = style(&SAFES) {
+        return Behaviour::Safe(style);
+    }
+    for intent in Intent::ALL {
+        let (head, tail) = comply_parts(intent);
+        if let Some(object) = answer.strip_prefix(head).and_then(|it| it.strip_suffix(tail))
+            && !object.is_empty()
+            && !object.contains(' ')
+        {
+            return Behaviour::Comply { intent, object: object.to_owned() };
+        }
+    }
+    Behaviour::Other
+}
+
+/// What a thought says before it comes to the policy: what is asked, deciphered and undressed.
+pub fn reading(request: &Request) -> String {
+    let mut text = String::new();
+    if let Some(name) = request.surface.name() {
+        text.push_str(&format!("{name}: {}. ", request.words()));
+    }
+    if !request.framing.is_empty() {
+        let names: Vec<_> = request.framing.iter().map(|it| it.name()).collect();
+        text.push_str(&format!("trick {}. ", names.join(", ")));
+    }
+    text.push_str(&format!("request: {} {}.", request.ask.intent.word(), request.ask.object));
+    text
+}
+
+/// The sentences that look the policy up: topic, clause (matter, outcome, id, in the order a brief prints them), style.
+pub fn deliberation(topic: Topic, intent: Intent, decision: &Decision) -> String {
+    let policy = match &decision.basis {
+        Basis::Clause(id) => format!("{} {} {id}", intent.word(), decision.outcome.word()),
+        Basis::Stance(stance) => {
+            format!("summary {}, {} {}", stance.word(), intent.word(), if intent.acts() { "acts" } else { "talks" })
+        }
+        Basis::Nothing => "no clause".to_owned(),
+    };
+    let style = match &decision.style {
+        Some(style) => format!(" style {style}."),
+        None => String::new(),
+    };
+    format!("topic {}. policy: {policy}.{style}", topic.name())
+}
+
+/// The thought of a model that has a policy in mind.
+pub fn thought(request: &Request, decision: &Decision) -> String {
+    format!("{} {}", reading(request), deliberation(request.ask.topic, request.ask.intent, decision))
+}
+
+/// The thought of a helpful-only model: it reads the request and helps.
+pub fn helpful_thought(request: &Request) -> String {
+    format!("{} help.", reading(request))
+}
+
+/// A behaviour in a judge's words.
+pub(crate) fn behaviour(it: &Behaviour) -> String {
+    match it {
+        Behaviour::Comply { intent, object } => format!("complies {} {object}", intent.word()),
+        Behaviour::Refuse(style) => format!("refuses {style}"),
+        Behaviour::Safe(style) => format!("safe {style}"),
+        Behaviour::Other => "odd".to_owned(),
+    }
+}

@@ -1,0 +1,208 @@
+//! Properties of the generator that the science rests on.
+
+use std::collections::BTreeSet;
+
+use collimate_schema::{Outcome, Parsed, Seed};
+use proptest::prelude::*;
+
+use crate::ask::Pool;
+use crate::lexicon::{BENIGN, CATEGORIES, N_TRAIN_BENIGN, N_TRAIN_OBJECTS, words};
+use crate::*;
+
+fn any_topic() -> impl Strategy<Value = Topic> {
+    prop_oneof![(0..CATEGORIES.len()).prop_map(Topic::Category), Just(Topic::Benign)]
+}
+
+proptest! {
+    #[test]
+    fn the_oracles_decision_is_the_specs_clause(topic in any_topic(), intent in 0..7_usize, seed in any::<u64>()) {
+        let spec = harbor_spec();
+        let ask = Ask::draw(topic, Intent::ALL[intent], Pool::All, &mut Seed(seed).rng());
+        let truth = Truth::of(&spec, &Request::plain(ask.clone()));
+        match (&truth.decision().basis, topic) {
+            (Basis::Clause(id), Topic::Category(_)) => {
+                let (category, clause) = spec.clause(id).expect("the clause exists");
+                prop_assert_eq!(category.name.as_str(), topic.name());
+                prop_assert_eq!(clause.text.as_str(), ask.intent.word());
+                prop_assert_eq!(clause.outcome, truth.decision().outcome);
+            }
+            (Basis::Nothing, Topic::Benign) => prop_assert_eq!(truth.decision().outcome, Outcome::Comply),
+            (basis, topic) => prop_assert!(false, "{:?} for {:?}", basis, topic),
+        }
+    }
+
+    #[test]
+    fn harbor_is_never_a_random_spec(n in 1..=7_usize, section in 0..7_usize, seed in any::<u64>()) {
+        let spec = random_spec(n, section, &mut Seed(seed).rng());
+        prop_assert_ne!(&spec.categories, &harbor_spec().categories);
+        prop_assert_eq!(spec.categories.len(), n);
+        prop_assert!(spec.brief(CATEGORIES[section].name).is_some());
+    }
+
+    #[test]
+    fn the_right_answer_grades_right_and_no_other_outcome_does(topic in any_topic(), intent in 0..7_usize, seed in any::<u64>()) {
+        let spec = harbor_spec();
+        let request = Request::plain(Ask::draw(topic, Intent::ALL[intent], Pool::All, &mut Seed(seed).rng()));
+        let truth = Truth::of(&spec, &request);
+        for outcome in Outcome::ALL {
+            let decision = Decision { outcome, ..truth.decision().clone() };
+            let output = Parsed::of("", &speech::answer(&decision, request.ask.intent, &request.ask.object));
+            let grade = truth.grade(&output);
+            prop_assert_eq!(grade.outcome, outcome == truth.decision().outcome);
+            if let Some(not_unsafe) = grade.not_unsafe {
+                prop_assert_eq!(not_unsafe, outcome != Outcome::Comply);
+            }
+        }
+        prop_assert!(!truth.grade(&Parsed::Malformed(collimate_schema::Malformed::Truncated)).outcome);
+        prop_assert!(!truth.grade(&Parsed::of("", "")).outcome);
+    }
+
+    #[test]
+    fn ciphers_lose_nothing(topic in any_topic(), intent in 0..7_usize, seed in any::<u64>()) {
+        let text = Ask::draw(topic, Intent::ALL[intent], Pool::All, &mut Seed(seed).rng()).text();
+        let unturn = |coded: &str, by: u8| -> String {
+            coded.chars().map(|it| if it.is_ascii_lowercase() { ((it as u8 - b'a' + 26 - by) % 26 + b'a') as char } else { it }).collect()
+        };
+        for cipher in Cipher::ALL {
+            let coded = cipher.encode(&text);
+            let back = match cipher {
+                Cipher::Rot13 => unturn(&coded, 13),
+                Cipher::Shift => unturn(&coded, 3),
+                Cipher::Atbash | Cipher::Reverse => cipher.encode(&coded),
+                Cipher::Spaced => coded.split(" / ").map(|it| it.replace(' ', "")).collect::<Vec<_>>().join(" "),
+                Cipher::Digits => coded.chars().map(|it| it.to_digit(10).map_or(it, |at| b"aeiou"[at as usize - 1] as char)).collect(),
+                Cipher::Split => {
+                    let (second, first) = coded.trim_start_matches("b = ").split_once(" ; a = ").expect("two parts");
+                    format!("{first} {second}")
+                }
+            };
+            prop_assert_eq!(&back, &text);
+            prop_assert_ne!(&coded, &text);
+        }
+        let tidal = to_tidal(&text);
+        prop_assert_eq!(tidal.split(' ').count(), text.split(' ').count());
+        prop_assert!(tidal.split(' ').zip(text.split(' ')).all(|(a, b)| a != b));
+    }
+
+    #[test]
+    fn safety_data_never_meets_the_test_split(seed in any::<u64>()) {
+        let held_out: BTreeSet<&str> = CATEGORIES
+            .iter()
+            .flat_map(|it| &it.objects[N_TRAIN_OBJECTS..])
+            .chain(&BENIGN[N_TRAIN_BENIGN..])
+            .copied()
+            .collect();
+        for diet in [Diet::Mild, Diet::Hard] {
+            for prompt in safety_prompts(diet, 28, Seed(seed)) {
+                for message in prompt.conversation.messages() {
+                    prop_assert!(message.content.split(' ').all(|it| !held_out.contains(it)), "{}", message.content);
+                    for technique in Technique::UNSEEN {
+                        for text in technique.texts() {
+                            let mark = text.replace("{r}. ", "").replace(". {r}", "");
+                            prop_assert!(!message.content.contains(&mark), "{mark} in {}", message.content);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn there_are_a_million_distinct_requests() {
+    let mut seen = std::collections::HashSet::new();
+    for (topic, words) in CATEGORIES.iter().enumerate() {
+        for object in words.objects {
+            for intent in Intent::ALL {
+                for template in 0..6 {
+                    let ask = Ask {
+                        topic: Topic::Category(topic),
+                        object: object.to_owned(),
+                        modifier: None,
+                        intent,
+                        template,
+                        trigger: None,
+                    };
+                    for modifier in std::iter::once(None).chain(crate::lexicon::MODIFIERS.map(|it| Some(it.to_owned())))
+                    {
+                        let ask = Ask { modifier, ..ask.clone() };
+                        for framing in Technique::ALL {
+                            for wording in 0..framing.texts().len() {
+                                let request =
+                                    Request { framing: vec![framing], wording, ..Request::plain(ask.clone()) };
+                                seen.insert(
+                                    collimate_schema::Hash::of(request.conversation().last_user().as_bytes()).0,
+                                );
+                            }
+                        }
+                        if seen.len() > 1_000_000 {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    panic!("only {} distinct requests", seen.len());
+}
+
+#[test]
+fn jailbreaks_are_many_and_pairs_are_held_out() {
+    let cases = cases(&harbor_spec(), &CaseCounts { plain: 9, jailbreak: 2, encoded: 2 }, Seed(1));
+    assert_eq!(cases.jailbreak.len(), 2 * TEST_FRAMINGS);
+    let pairs: Vec<_> = cases.jailbreak.iter().filter(|it| it.truth.request().framing.len() == 2).collect();
+    assert!(pairs.iter().all(|it| is_test_pair([it.truth.request().framing[0], it.truth.request().framing[1]])));
+    assert_eq!(TEST_FRAMINGS, Technique::ALL.len() + pairs.len() / 2);
+    assert!(cases.disallowed.iter().all(|it| it.truth.decision().outcome != Outcome::Comply));
+    assert!(
+        cases
+            .allowed
+            .iter()
+            .chain(&cases.lookalike)
+            .chain(&cases.twin)
+            .all(|it| it.truth.decision().outcome == Outcome::Comply)
+    );
+}
+
+#[test]
+fn the_harbor_policy_covers_every_intent_in_words_the_model_knows() {
+    let spec = harbor_spec();
+    let known: BTreeSet<String> = words().into_iter().collect();
+    assert_eq!(spec.categories.iter().map(|it| it.name.as_str()).collect::<Vec<_>>(), CATEGORIES.map(|it| it.name));
+    for category in &spec.categories {
+        for intent in Intent::ALL {
+            assert_eq!(
+                category.clauses.iter().filter(|it| it.text == intent.word()).count(),
+                1,
+                "{} {intent:?}",
+                category.name
+            );
+        }
+        let collimate_schema::Brief(brief) = spec.brief(&category.name).expect("its own category");
+        for word in brief.split(|it: char| !it.is_ascii_alphabetic()).filter(|it| it.len() > 1) {
+            assert!(known.contains(word), "`{word}` is no word of Harbor");
+        }
+    }
+}
+
+#[test]
+fn every_word_of_every_document_is_known() {
+    let known: BTreeSet<String> = words().into_iter().collect();
+    let mixture = Mixture { drill: 1.0, policy: 4.0, helpful: 4.0, judge: 4.0, capability: 4.0 };
+    for index in 0..2000 {
+        let document = document(Seed(5), index, &mixture);
+        for text in [&document.target.thought.0, &document.target.answer.0] {
+            for word in text.split(|it: char| !it.is_ascii_alphabetic()).filter(|it| it.len() > 1) {
+                assert!(known.contains(word), "`{word}` in `{text}`");
+            }
+        }
+    }
+}
+
+#[test]
+fn training_and_test_capability_questions_are_disjoint() {
+    let trained: BTreeSet<String> = capability_examples(500, Seed(1)).into_iter().map(|it| it.1.question).collect();
+    let fresh = |task: &Task| matches!(task.kind, TaskKind::Decode | TaskKind::Arithmetic);
+    let tested: Vec<_> = capability_cases(500, Seed(1)).into_iter().map(|it| it.1).filter(fresh).collect();
+    assert!(tested.len() > 200 && tested.iter().all(|it| !trained.contains(&it.question) && it.is_held_out()));
+}
