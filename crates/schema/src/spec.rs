@@ -91,7 +91,7 @@ pub struct Category {
     pub stance: Outcome,
     /// One line.
     pub summary: String,
-    /// Definitions of terms.
+    /// Definitions of terms, `term: meaning`.
     pub definitions: Vec<String>,
     /// The rules.
     pub clauses: Vec<Clause>,
@@ -217,8 +217,9 @@ impl Spec {
                 let (outcome, text) =
                     outcome_and_text(rest.trim_start()).map_err(|problem| format!("clause `{id}`: {problem}"))?;
                 category.clauses.push(Clause { id: ClauseId(id.to_owned()), outcome, text, line });
-            } else if item.starts_with('*') {
-                category.definitions.push(item.replace('*', ""));
+            } else if let Some(rest) = item.strip_prefix('*') {
+                let (term, meaning) = rest.split_once("*:").ok_or("a definition reads `- *term*: meaning`")?;
+                category.definitions.push(format!("{term}: {}", meaning.trim()));
             } else {
                 return Err(format!(
                     "`- {item}` is neither a clause `- **C3** (refuse): when`, a definition `- *term*: meaning` nor a style rule"
@@ -289,8 +290,8 @@ impl Spec {
         for category in &self.categories {
             let _ = write!(text, "\n## {}\n**{}**: {}\n", category.name, category.stance.word(), category.summary);
             for definition in &category.definitions {
-                let (term, meaning) = definition.split_once(':').unwrap_or((definition, ""));
-                let _ = writeln!(text, "- *{term}*:{meaning}");
+                let (term, meaning) = definition.split_once(": ").unwrap_or((definition, ""));
+                let _ = writeln!(text, "- *{term}*: {meaning}");
             }
             for clause in &category.clauses {
                 let _ = writeln!(text, "- **{}** ({}): {}", clause.id, clause.outcome.word(), clause.text);
@@ -313,7 +314,7 @@ enum Section {
     Style,
 }
 
-fn is_clause_id(id: &str) -> bool {
+pub(crate) fn is_clause_id(id: &str) -> bool {
     let digits = id.trim_start_matches(|it: char| it.is_ascii_alphabetic());
     !digits.is_empty() && digits.len() < id.len() && digits.bytes().all(|it| it.is_ascii_digit())
 }
