@@ -1,1 +1,15 @@
-//! (to be written)
+//! Judging and measuring, without tensors: judges over any [`collimate_schema::Sampler`], the filter of section 3.2 of the
+//! paper, rates and means that carry their uncertainty.
+//!
+//! The ground truth never enters this crate: a recipe asks a world's oracle and hands over [`Option<bool>`].
+
+mod bootstrap;
+mod estimate;
+mod goodness;
+pub mod judge;
+mod rate;
+
+pub use bootstrap::{RESAMPLES, bootstrap};
+pub use estimate::Estimate;
+pub use goodness::{ENOUGH_TECHNIQUES, PromptGoodness, any_fails, goodness, worst_tenth};
+pub use rate::Rate;
