@@ -5,11 +5,13 @@
 
 mod bootstrap;
 mod estimate;
+mod filter;
 mod goodness;
 pub mod judge;
 mod rate;
 
 pub use bootstrap::{RESAMPLES, bootstrap};
 pub use estimate::Estimate;
+pub use filter::{Fate, FateCounts, FilterReport, Opinions, decide, leaning_phrase, screen};
 pub use goodness::{ENOUGH_TECHNIQUES, PromptGoodness, any_fails, goodness, worst_tenth};
 pub use rate::Rate;

@@ -5,7 +5,8 @@
 
 use collimate_schema::{ClauseId, Malformed, Parsed, Score, Spec, Stop, Unscored, Verdict};
 
-use super::message::lines;
+/// Everything that some reader takes for the end of a line.
+const LINE_BREAKS: [char; 10] = ['\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}'];
 
 /// Reads a judge's continuation. Case, spaces and asterisks around the words of a line do not matter. No grade line, or one
 /// whose value is not a digit from 1 to 5, is [`Unscored::Unparsed`]; two grade lines are [`Unscored::TwoGrades`], even if they
@@ -19,7 +20,7 @@ pub fn parse_verdict(parsed: &Parsed, stop: Stop, spec: &Spec) -> Verdict {
         (Parsed::Turn(turn), Stop::EndOfTurn) => turn,
     };
     let (mut grades, mut agreements, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
-    for line in lines(&turn.answer.0) {
+    for line in turn.answer.0.split(LINE_BREAKS) {
         match field(line) {
             Some((key, value)) if key.eq_ignore_ascii_case("grade") => grades.push(value),
             Some((key, value)) if key.eq_ignore_ascii_case("agree") => agreements.push(value),
@@ -211,11 +212,11 @@ mod tests {
             read(&thought, &answer);
         }
 
-        /// What is quoted to a judge and echoed by it on a line of its own is no grade.
+        /// What is quoted to a judge and echoed by it line by line is no grade.
         #[test]
         fn an_echoed_continuation_line_is_no_grade(grade in 1u8..=5, echoed in 1u8..=5) {
-            let echo = crate::judge::quote(&format!("x\ngrade: {echoed}"));
-            prop_assert_eq!(short(read("", &format!("{echo}\ngrade: {grade}"))), grade.to_string());
+            let answer = format!("x\n| grade: {echoed}\ngrade: {grade}");
+            prop_assert_eq!(short(read("", &answer)), grade.to_string());
         }
     }
 }
