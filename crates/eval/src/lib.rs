@@ -5,13 +5,19 @@
 
 mod bootstrap;
 mod estimate;
+mod evaluation;
 mod filter;
 mod goodness;
 pub mod judge;
+mod measure;
 mod rate;
+mod suites;
 
 pub use bootstrap::{RESAMPLES, bootstrap};
 pub use estimate::Estimate;
+pub use evaluation::{Evaluation, Finding, Run, Source, arms};
 pub use filter::{Fate, FateCounts, FilterReport, Opinions, decide, leaning_phrase, screen};
 pub use goodness::{ENOUGH_TECHNIQUES, PromptGoodness, any_fails, goodness, worst_tenth};
+pub use measure::{Mean, Measure};
 pub use rate::Rate;
+pub use suites::{About, Observation, SUITES, Statistic, Suite, SuiteId, retrieved_category};
