@@ -72,7 +72,7 @@ impl Evaluation {
         let findings = SUITES
             .iter()
             .map(|suite| {
-                let seed = seed.child(&arm).child(suite.title());
+                let seed = seed.child(&arm).child(&format!("{:?}", suite.id()));
                 let each = || runs.iter().map(|it| suite.measure(it.observations, seed)).collect();
                 Finding {
                     suite: suite.id(),

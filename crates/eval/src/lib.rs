@@ -4,6 +4,7 @@
 //! The ground truth never enters this crate: a recipe asks a world's oracle and hands over [`Option<bool>`].
 
 mod bootstrap;
+mod claims;
 mod estimate;
 mod evaluation;
 mod filter;
@@ -12,8 +13,11 @@ pub mod judge;
 mod measure;
 mod rate;
 mod suites;
+#[cfg(test)]
+mod testing;
 
 pub use bootstrap::{RESAMPLES, bootstrap};
+pub use claims::{Claim, Comparison, Question, Ruling, claims};
 pub use estimate::Estimate;
 pub use evaluation::{Evaluation, Finding, Run, Source, arms};
 pub use filter::{Fate, FateCounts, FilterReport, Opinions, decide, leaning_phrase, screen};
