@@ -1,1 +1,5 @@
-fn main(){}
+//! The `collimate` program.
+
+fn main() -> std::process::ExitCode {
+    collimate::cli::main()
+}

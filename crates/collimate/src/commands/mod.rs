@@ -1,0 +1,37 @@
+//! One file per command: arguments in, text out, an [`Exit`].
+
+use std::process::ExitCode;
+
+pub mod chat;
+pub mod deliberate;
+pub mod pretrain;
+pub mod quickstart;
+pub mod runs;
+pub mod sample;
+pub mod show;
+pub mod spec;
+mod talk;
+
+/// The artefact that holds what a finished run prints; recipes write it last.
+pub const TABLE: &str = "table.txt";
+/// The artefact that holds a finished run's results for programs.
+pub const RESULTS: &str = "results.json";
+
+/// How a command ended, as the process's exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// It did what was asked.
+    Ok = 0,
+    /// It could not.
+    Failure = 1,
+    /// It was asked wrongly.
+    Usage = 2,
+    /// It did what was asked, and the answer is no.
+    GateFailed = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(it: Exit) -> ExitCode {
+        ExitCode::from(it as u8)
+    }
+}

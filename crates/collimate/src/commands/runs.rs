@@ -1,0 +1,53 @@
+//! `runs`: which run folders there are, and how far each is.
+
+use std::path::Path;
+
+use anyhow::Context;
+use collimate_schema::RunSummary;
+
+use super::{Exit, RESULTS};
+use crate::cli::RunsArgs;
+use crate::output;
+
+/// Lists the run folders in a folder.
+pub fn run(args: &RunsArgs) -> anyhow::Result<Exit> {
+    let runs = find(&args.dir)?;
+    if args.json {
+        output::print_json(&runs)?;
+    } else if runs.is_empty() {
+        output::note(&format!("no runs in {}: `collimate quickstart` makes one", args.dir.display()));
+    } else {
+        let heads = ["run", "recipe", "state", "artefacts", "newest"].map(str::to_owned).to_vec();
+        let rows = runs.iter().map(|it| {
+            let newest = it.artifacts.last().cloned().unwrap_or_default();
+            vec![it.path.display().to_string(), it.recipe.clone(), state(it), it.artifacts.len().to_string(), newest]
+        });
+        output::print(&output::columns(&std::iter::once(heads).chain(rows).collect::<Vec<_>>()));
+    }
+    Ok(Exit::Ok)
+}
+
+/// `running (process 12)`, `finished` or `stopped`.
+pub(super) fn state(run: &RunSummary) -> String {
+    match &run.holder {
+        Some(holder) => format!("running ({holder})"),
+        None if run.artifacts.iter().any(|it| it == RESULTS) => "finished".to_owned(),
+        None => "stopped".to_owned(),
+    }
+}
+
+fn find(dir: &Path) -> anyhow::Result<Vec<RunSummary>> {
+    if let Some(run) = RunSummary::read(dir)? {
+        return Ok(vec![run]);
+    }
+    if !dir.exists() && dir == Path::new("runs") {
+        return Ok(Vec::new()); // nothing was run here yet
+    }
+    let entries = std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
+    let mut runs = Vec::new();
+    for entry in entries.flatten().filter(|it| it.path().is_dir()) {
+        runs.extend(RunSummary::read(&entry.path())?);
+    }
+    runs.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(runs)
+}

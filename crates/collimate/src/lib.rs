@@ -1,0 +1,12 @@
+//! Deliberative alignment from one program: recipes, and the command line that runs them.
+//!
+//! [`recipes`] tell the methods as stories; [`commands`] give each a name on the command line; [`config`] reads what a user
+//! changes of a recipe; [`output`] and [`progress`] are the only code that prints.
+
+pub mod cli;
+pub mod commands;
+pub mod config;
+pub mod embedded;
+pub mod output;
+pub mod progress;
+pub mod recipes;
