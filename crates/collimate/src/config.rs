@@ -38,7 +38,8 @@ pub fn resolve<T: Serialize + DeserializeOwned>(given: &str, named: &Named<T>) -
 fn choices<T>(given: &str, named: &Named<T>) -> String {
     let names: Vec<_> = named.iter().map(|(name, _)| format!("`{name}`")).collect();
     let near = nearest(given, named.iter().map(|(name, _)| *name));
-    format!("{}use {} or a TOML file", near.map(|it| format!("did you mean `{it}`? ")).unwrap_or_default(), names.join(", "))
+    let near = near.map(|it| format!("did you mean `{it}`? ")).unwrap_or_default();
+    format!("{near}use {} or a TOML file", names.join(", "))
 }
 
 /// A TOML file.
@@ -49,9 +50,8 @@ struct Recipe<'a> {
 
 impl Recipe<'_> {
     fn resolve<T: Serialize + DeserializeOwned>(&self, named: &Named<T>) -> anyhow::Result<T> {
-        let table = DeTable::parse(self.text).map_err(|it| {
-            anyhow!("{}: {}", self.at(&it.span().unwrap_or(0..0)), it.message().replace('\n', ", "))
-        })?;
+        let table = DeTable::parse(self.text)
+            .map_err(|it| anyhow!("{}: {}", self.at(&it.span().unwrap_or(0..0)), it.message().replace('\n', ", ")))?;
         let base = match table.get_ref().get("base") {
             None => "base",
             Some(value) => match value.get_ref() {

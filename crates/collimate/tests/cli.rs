@@ -1,4 +1,5 @@
 //! The command line as a user sees it.
+#![expect(clippy::disallowed_methods, reason = "a test may write half a file")]
 
 use std::fs;
 use std::path::Path;

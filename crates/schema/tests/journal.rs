@@ -1,4 +1,5 @@
 //! The journal after a kill in the middle of any write.
+#![expect(clippy::disallowed_methods, reason = "a test may write half a file")]
 
 use std::fs;
 use std::path::Path;

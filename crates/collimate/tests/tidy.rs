@@ -1,0 +1,213 @@
+//! What the repository promises about itself: arrows between crates, licences, and documents that do not rot.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|it| panic!("{path}: {it}"))
+}
+
+/// `cargo metadata` for this machine, from what is already downloaded.
+fn metadata() -> Value {
+    let version = Command::new("rustc").arg("-vV").output().unwrap().stdout;
+    let version = String::from_utf8(version).unwrap();
+    let host = version.lines().find_map(|it| it.strip_prefix("host: ")).unwrap();
+    let output = Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", host])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn packages(metadata: &Value) -> &[Value] {
+    metadata["packages"].as_array().unwrap()
+}
+
+/// `schema` of `collimate-schema`.
+fn crate_name(package: &str) -> Option<&str> {
+    package.strip_prefix("collimate-").or((package == "collimate").then_some(package))
+}
+
+#[test]
+fn arrows_point_down() {
+    let expected = [
+        ("schema", vec![]),
+        ("kernels", vec![]),
+        ("model", vec!["kernels", "schema"]),
+        ("train", vec!["kernels", "model", "schema"]),
+        ("world", vec!["schema"]),
+        ("eval", vec!["schema"]),
+        ("collimate", vec!["eval", "kernels", "model", "schema", "train", "world"]),
+    ];
+    let expected: BTreeMap<_, BTreeSet<_>> = expected.into_iter().map(|(a, b)| (a, b.into_iter().collect())).collect();
+    let metadata = metadata();
+    let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for package in packages(&metadata) {
+        let Some(name) = crate_name(package["name"].as_str().unwrap()) else { continue };
+        let dependencies = package["dependencies"].as_array().unwrap();
+        let internal = dependencies.iter().filter_map(|it| crate_name(it["name"].as_str().unwrap()));
+        found.insert(name, internal.collect());
+    }
+    assert_eq!(found, expected);
+}
+
+/// Packages that give their licence as a file only, and what it was found to be.
+const FILE_ONLY: [(&str, &str); 1] = [("cfg_block", "Apache-2.0")];
+
+#[test]
+fn every_dependency_may_be_used() {
+    let metadata = metadata();
+    for package in packages(&metadata) {
+        let name = package["name"].as_str().unwrap();
+        let read = FILE_ONLY.iter().find(|it| it.0 == name).map(|it| it.1);
+        let licence = package["license"].as_str().or(read).unwrap_or_default();
+        let may = Licence { rest: licence }.allowed();
+        assert!(may, "{name} is under `{licence}`, which is not on the list: replace it, or judge the licence");
+    }
+}
+
+/// An SPDX expression; `/` is the old spelling of OR.
+struct Licence<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Licence<'a> {
+    const FINE: [&'static str; 14] = [
+        "0BSD",
+        "Apache-2.0",
+        "Apache-2.0 WITH LLVM-exception",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "BSL-1.0",
+        "CC0-1.0",
+        "CDLA-Permissive-2.0",
+        "ISC",
+        "MIT",
+        "MPL-2.0",
+        "Unicode-3.0",
+        "Unlicense",
+        "Zlib",
+    ];
+
+    /// Whether some choice of its alternatives is entirely on the list.
+    fn allowed(&mut self) -> bool {
+        let mut any = self.all_of();
+        while self.eat("OR") || self.eat("/") {
+            any |= self.all_of();
+        }
+        any
+    }
+
+    fn all_of(&mut self) -> bool {
+        let mut all = self.one();
+        while self.eat("AND") {
+            all &= self.one();
+        }
+        all
+    }
+
+    fn one(&mut self) -> bool {
+        if self.eat("(") {
+            let inner = self.allowed();
+            return self.eat(")") && inner;
+        }
+        let mut id = self.word().to_owned();
+        if self.eat("WITH") {
+            id = format!("{id} WITH {}", self.word());
+        }
+        Self::FINE.contains(&id.as_str())
+    }
+
+    fn eat(&mut self, token: &str) -> bool {
+        let rest = self.rest.trim_start().strip_prefix(token);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
+    fn word(&mut self) -> &'a str {
+        let text = self.rest.trim_start();
+        let end = text.find(|it: char| " ()/".contains(it)).unwrap_or(text.len());
+        self.rest = &text[end..];
+        &text[..end]
+    }
+}
+
+#[test]
+fn licence_expressions_are_read() {
+    let allowed = |rest: &str| Licence { rest }.allowed();
+    for fine in ["MIT", "MIT/Apache-2.0", "GPL-3.0 OR MIT", "(MIT OR GPL-2.0) AND Unicode-3.0", "MPL-2.0"] {
+        assert!(allowed(fine), "{fine}");
+    }
+    for not in ["", "GPL-3.0", "AGPL-3.0-only AND MIT", "LGPL-2.1-or-later", "MIT AND (GPL-2.0 OR AGPL-3.0)"] {
+        assert!(!allowed(not), "{not}");
+    }
+}
+
+/// Every `code span` of a document, with its line.
+fn spans(document: &str) -> Vec<(usize, &str)> {
+    let lines = document.lines().enumerate();
+    lines.flat_map(|(index, line)| line.split('`').skip(1).step_by(2).map(move |it| (index + 1, it))).collect()
+}
+
+#[test]
+fn every_path_in_the_documents_exists() {
+    for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"] {
+        let document = read(name);
+        for (line, span) in spans(&document) {
+            let path = span.split("::").next().unwrap();
+            let is_path =
+                ["crates/", "specs/", "assets/", "docs/", "bench/", ".ci/"].iter().any(|it| path.starts_with(it));
+            if is_path && !path.contains(['<', '*']) {
+                assert!(root().join(path).exists(), "{name}:{line}: `{path}` does not exist");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_code_map_names_every_crate_and_every_file() {
+    let map = read("ARCHITECTURE.md");
+    for folder in fs::read_dir(root().join("crates")).unwrap().flatten() {
+        let name = format!("crates/{}", folder.file_name().to_string_lossy());
+        let (_, section) =
+            map.split_once(&format!("\n### `{name}`")).unwrap_or_else(|| panic!("no section of `{name}`"));
+        let section = section.split("\n##").next().unwrap();
+        for file in fs::read_dir(folder.path().join("src")).unwrap().flatten() {
+            let file = file.file_name().to_string_lossy().into_owned();
+            let Some(module) = file.strip_suffix(".rs") else { continue };
+            if !["lib", "main", "tests", "testing"].contains(&module) {
+                assert!(section.contains(&format!("`{module}`")), "ARCHITECTURE.md does not name `{module}` of {name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_invariant_names_a_test_that_exists() {
+    let document = read("ARCHITECTURE.md");
+    let invariants = document.split("\n## Invariants\n").nth(1).unwrap().split("\n## ").next().unwrap();
+    let mut n_invariants = 0;
+    for invariant in invariants.split("\n- ").skip(1) {
+        n_invariants += 1;
+        let named: Vec<_> = spans(invariant).into_iter().filter_map(|(_, it)| it.split_once(".rs::")).collect();
+        assert!(!named.is_empty(), "no test holds: {invariant}");
+        for (file, test) in named {
+            let code = read(&format!("{file}.rs"));
+            let declared = code.split(&format!("fn {test}(")).next().unwrap();
+            assert!(declared.len() < code.len(), "{file}.rs has no test `{test}`");
+            let is_test = declared.lines().rev().take(6).any(|it| it.trim() == "#[test]");
+            assert!(is_test, "`{test}` in {file}.rs is no test");
+        }
+    }
+    assert!(n_invariants >= 10, "only {n_invariants} invariants");
+}
