@@ -63,7 +63,6 @@ enum Command {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum World {
-    /// The embedded world
     Harbor,
 }
 

@@ -118,10 +118,11 @@ fn wrong_usage_exits_2() {
     );
     check(
         dir.path(),
-        &["deliberate", "harbor", "--config", "tinny", "--dry-run"],
+        &["pretrain", "harbor", "--config", "tinny", "--dry-run"],
         expect![[r#"
-        exit 0
-    "#]],
+            error: unknown config `tinny`: did you mean `tiny`? use `base`, `tiny` or a TOML file
+            exit 2
+        "#]],
     );
 }
 
@@ -133,8 +134,9 @@ fn a_recipe_with_an_unknown_key_is_refused_before_anything_is_made() {
         dir.path(),
         &["pretrain", "harbor", "--config", "mine.toml"],
         expect![[r#"
-        exit 0
-    "#]],
+            error: mine.toml:2:1: unknown key `sede`: did you mean `seed`?
+            exit 1
+        "#]],
     );
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
