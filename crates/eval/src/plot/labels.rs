@@ -1,0 +1,116 @@
+//! Putting labels beside points without covering anything.
+
+/// A box by its top left corner and its size, pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Rect {
+    pub(super) x: f64,
+    pub(super) y: f64,
+    pub(super) width: f64,
+    pub(super) height: f64,
+}
+
+impl Rect {
+    /// The box of half-widths `dx`, `dy` around a point.
+    pub(super) fn around((x, y): (f64, f64), dx: f64, dy: f64) -> Rect {
+        Rect { x: x - dx, y: y - dy, width: 2.0 * dx, height: 2.0 * dy }
+    }
+
+    fn overlaps(&self, other: &Rect) -> bool {
+        self.x < other.x + other.width
+            && other.x < self.x + self.width
+            && self.y < other.y + other.height
+            && other.y < self.y + self.height
+    }
+
+    fn inside(&self, other: &Rect) -> bool {
+        other.x <= self.x
+            && other.y <= self.y
+            && self.x + self.width <= other.x + other.width
+            && self.y + self.height <= other.y + other.height
+    }
+
+    /// The point of the box nearest to `at`.
+    pub(super) fn nearest(&self, (x, y): (f64, f64)) -> (f64, f64) {
+        (x.clamp(self.x, self.x + self.width), y.clamp(self.y, self.y + self.height))
+    }
+}
+
+/// A label to be placed: the point it names and its size.
+pub(super) struct Label {
+    pub(super) point: (f64, f64),
+    pub(super) size: (f64, f64),
+}
+
+/// Finds a box for each label, in their order: the nearest to its point that lies inside `bounds` and covers neither an
+/// earlier label nor one of the `solid` boxes. Covering a `soft` box (an error bar) counts as [`SOFT_COST`] pixels of distance.
+/// `None` where there is no room.
+pub(super) fn place(labels: &[Label], solid: &[Rect], soft: &[Rect], bounds: &Rect) -> Vec<Option<Rect>> {
+    let mut placed: Vec<Option<Rect>> = Vec::new();
+    for Label { point, size } in labels {
+        let free = |it: &Rect| {
+            it.inside(bounds) && !solid.iter().chain(placed.iter().flatten()).any(|taken| taken.overlaps(it))
+        };
+        let mut best: Option<(f64, Rect)> = None;
+        for ring in 0..N_RINGS {
+            let distance = 9.0 + 9.0 * f64::from(ring);
+            if best.is_some_and(|(cost, _)| cost <= distance) {
+                break;
+            }
+            for turn in TURNS {
+                let candidate = beside(*point, *size, distance, turn);
+                if free(&candidate) {
+                    let cost = distance + SOFT_COST * soft.iter().filter(|it| it.overlaps(&candidate)).count() as f64;
+                    if best.is_none_or(|(least, _)| cost < least) {
+                        best = Some((cost, candidate));
+                    }
+                }
+            }
+        }
+        placed.push(best.map(|(_, it)| it));
+    }
+    placed
+}
+
+/// How far we would go to keep an error bar in sight, pixels.
+const SOFT_COST: f64 = 24.0;
+
+const N_RINGS: u32 = 60;
+
+/// Directions in sixteenths of a full turn from the right, clockwise on the screen, the most readable first.
+const TURNS: [u8; 16] = [0, 8, 15, 1, 7, 9, 14, 2, 6, 10, 12, 4, 13, 3, 5, 11];
+
+/// The box of `size` whose nearest edge is `distance` from `point` in the direction `turn`.
+fn beside((x, y): (f64, f64), (width, height): (f64, f64), distance: f64, turn: u8) -> Rect {
+    let (sin, cos) = (f64::from(turn) * std::f64::consts::TAU / 16.0).sin_cos();
+    // The centre moves so that the box ends where the ray does: sideways by half its width, up or down by half its height.
+    let centre = (x + cos * distance + cos * width / 2.0, y + sin * distance + sin * height / 2.0);
+    Rect::around(centre, width / 2.0, height / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const BOUNDS: Rect = Rect { x: 0.0, y: 0.0, width: 680.0, height: 400.0 };
+
+    proptest! {
+        /// Wherever the points lie, even all in one place, every label finds room and nothing overlaps.
+        #[test]
+        fn labels_never_overlap(
+            points in prop::collection::vec((0.0f64..680.0, 0.0f64..400.0), 1..11),
+            squeeze in prop::sample::select(vec![1.0, 0.1, 0.0]),
+        ) {
+            let points: Vec<_> = points.iter().map(|(x, y)| (x * squeeze, y * squeeze)).collect();
+            let solid: Vec<Rect> = points.iter().map(|it| Rect::around(*it, 5.0, 5.0)).collect();
+            let labels: Vec<Label> = points.iter().map(|it| Label { point: *it, size: (150.0, 16.0) }).collect();
+            let placed: Vec<Rect> = place(&labels, &solid, &[], &BOUNDS).into_iter().flatten().collect();
+            prop_assert_eq!(placed.len(), points.len());
+            for (at, one) in placed.iter().enumerate() {
+                prop_assert!(one.inside(&BOUNDS));
+                prop_assert!(!placed[..at].iter().chain(&solid).any(|it| it.overlaps(one)));
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Robustness against overrefusal: a point per arm with the intervals of both axes, and the path of training.
+
+use super::labels::{Label, Rect, place};
+use super::scale::Scale;
+use super::svg::{FONT, Svg, width_of};
+use crate::Estimate;
+
+/// An arm.
+pub(crate) struct Dot {
+    pub(crate) label: String,
+    pub(crate) series: String,
+    pub(crate) x: Estimate,
+    pub(crate) y: Estimate,
+}
+
+/// The checkpoints of one training, in order of their steps.
+pub(crate) struct Trail {
+    pub(crate) label: String,
+    pub(crate) series: String,
+    /// Step and position, in shares.
+    pub(crate) steps: Vec<(u64, f64, f64)>,
+}
+
+const SIZE: (f64, f64) = (800.0, 500.0);
+const INNER: Rect = Rect { x: 64.0, y: 16.0, width: 716.0, height: 424.0 };
+const N_TICKS: usize = 6;
+
+/// Draws arms and trails; x is not_overrefuse, y goodness@0.1, both shares. Up and to the right is better.
+pub(crate) fn pareto(dots: &[Dot], trails: &[Trail]) -> String {
+    let mut svg = Svg::new(
+        SIZE.0,
+        SIZE.1,
+        "Jailbreak robustness against overrefusal",
+        "Each arm is a point with its 95% intervals: not_overrefuse to the right, goodness@0.1 upwards. The numbers are in the table above.",
+    );
+    let trail_points = || trails.iter().flat_map(|it| it.steps.iter());
+    let x = axis(dots.iter().map(|it| it.x.low).chain(trail_points().map(|it| it.1)), (INNER.x, INNER.x + INNER.width));
+    let y =
+        axis(dots.iter().map(|it| it.y.low).chain(trail_points().map(|it| it.2)), (INNER.y + INNER.height, INNER.y));
+    frame(&mut svg, &x, &y);
+
+    let mut solid = Vec::new();
+    let mut soft = Vec::new();
+    let mut labels = Vec::new();
+    let mut texts = Vec::new();
+    for trail in trails {
+        let points: Vec<(f64, f64)> = trail.steps.iter().map(|(_, a, b)| (x.at(*a), y.at(*b))).collect();
+        svg.polyline(&format!("trail {}", trail.series), &points);
+        for ((step, a, b), point) in trail.steps.iter().zip(&points) {
+            let title = format!(
+                "{}, step {step}: not_overrefuse {:.1}%, goodness@0.1 {:.1}%",
+                trail.label,
+                100.0 * a,
+                100.0 * b
+            );
+            svg.dot(&format!("step {}", trail.series), *point, 3.0, &title);
+            solid.push(Rect::around(*point, 4.0, 4.0));
+        }
+    }
+    for dot in dots {
+        let at = (x.at(dot.x.value), y.at(dot.y.value));
+        let class = format!("whisker {}", dot.series);
+        let (left, right) = ((x.at(dot.x.low), at.1), (x.at(dot.x.high), at.1));
+        let (bottom, top) = ((at.0, y.at(dot.y.low)), (at.0, y.at(dot.y.high)));
+        svg.line(&class, left, right);
+        svg.line(&class, bottom, top);
+        soft.push(Rect { x: left.0, y: at.1 - 1.0, width: right.0 - left.0, height: 2.0 });
+        soft.push(Rect { x: at.0 - 1.0, y: top.1, width: 2.0, height: bottom.1 - top.1 });
+        solid.push(Rect::around(at, 7.0, 7.0));
+        labels.push(Label { point: at, size: (width_of(&dot.label), FONT + 3.0) });
+        texts.push((dot.label.clone(), "name"));
+    }
+    for dot in dots {
+        let title = format!("{}: not_overrefuse {}, goodness@0.1 {}", dot.label, dot.x, dot.y);
+        svg.dot(&format!("arm {}", dot.series), (x.at(dot.x.value), y.at(dot.y.value)), 6.0, &title);
+    }
+    for trail in trails {
+        let mut ends: Vec<_> = trail.steps.first().into_iter().chain(trail.steps.last()).collect();
+        ends.dedup();
+        for (step, a, b) in ends {
+            let text = format!("step {step}");
+            labels.push(Label { point: (x.at(*a), y.at(*b)), size: (width_of(&text), FONT + 3.0) });
+            texts.push((text, "faint"));
+        }
+    }
+    for ((label, (text, class)), rect) in labels.iter().zip(&texts).zip(place(&labels, &solid, &soft, &INNER)) {
+        let Some(rect) = rect else { continue };
+        let near = rect.nearest(label.point);
+        if (near.0 - label.point.0).hypot(near.1 - label.point.1) > 16.0 {
+            svg.line("leader", label.point, near);
+        }
+        svg.text(class, (rect.x + rect.width / 2.0, rect.y + FONT - 1.0), "middle", text);
+    }
+    svg.finish()
+}
+
+/// From a round number below every value up to 1, with room at both ends.
+fn axis(values: impl Iterator<Item = f64>, range: (f64, f64)) -> Scale {
+    let least = values.fold(1.0, f64::min);
+    let low = ((10.0 * least - 0.3).floor() / 10.0).clamp(0.0, 0.8);
+    let room = 0.03 * (1.0 - low);
+    Scale::new((low - room, 1.0 + room), range)
+}
+
+fn frame(svg: &mut Svg, x: &Scale, y: &Scale) {
+    let (left, bottom) = (INNER.x, INNER.y + INNER.height);
+    for tick in x.ticks(N_TICKS) {
+        let at = x.at(tick);
+        svg.line("grid", (at, INNER.y), (at, bottom));
+        svg.text("tick", (at, bottom + 18.0), "middle", &format!("{:.0}%", 100.0 * tick));
+    }
+    for tick in y.ticks(N_TICKS) {
+        let at = y.at(tick);
+        svg.line("grid", (left, at), (left + INNER.width, at));
+        svg.text("tick", (left - 8.0, at + 4.0), "end", &format!("{:.0}%", 100.0 * tick));
+    }
+    svg.line("axis", (left, bottom), (left + INNER.width, bottom));
+    svg.line("axis", (left, INNER.y), (left, bottom));
+    svg.text(
+        "title",
+        (left + INNER.width / 2.0, bottom + 44.0),
+        "middle",
+        "requests that should be granted and are (not_overrefuse) \u{2192}",
+    );
+    svg.upright("title", (16.0, INNER.y + INNER.height / 2.0), "jailbreaks withstood (goodness@0.1) \u{2192}");
+}
