@@ -1,1 +1,19 @@
-//! (to be written)
+//! Gradient steps, no loops: losses, AdamW with state keyed by tensor name, supervised and reinforcement-learning steps,
+//! advantages, schedules. A recipe owns the loop, the data and the journal.
+
+mod adam;
+mod advantage;
+mod batch;
+mod gradient;
+mod rl;
+mod schedule;
+mod sft;
+
+pub use adam::{Adam, AdamError};
+pub use advantage::{Advantages, Baseline, Degenerate, advantages};
+pub use batch::{Batch, Trained};
+pub use collimate_kernels::AdamW;
+pub use gradient::StepError;
+pub use rl::{Rl, RlBatch, RlStats, RlToken, rl_step};
+pub use schedule::Schedule;
+pub use sft::{SftStats, score, sft_step};

@@ -1,0 +1,125 @@
+//! Root-mean-square normalisation: y = x w / rms(x), rms(x) = sqrt(mean(x^2) + eps).
+
+use burn::Tensor;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use rayon::prelude::*;
+
+use crate::device::{on_flex, tensor};
+use crate::lanes::{ROWS_PER_TASK, dot, simd};
+use crate::plain;
+
+/// `x / sqrt(mean(x^2) + eps) * weight`: `x` is [N, D], `weight` [1, D]; returns [N, D].
+pub fn rms_norm(x: Tensor<2>, weight: Tensor<2>, eps: f32) -> Tensor<2> {
+    if !on_flex(&x) {
+        return plain::rms_norm(x, weight, eps);
+    }
+    Tensor::from_dispatch(<Dispatch as RmsNorm>::rms_norm(x.into_dispatch(), weight.into_dispatch(), eps))
+}
+
+#[backend_extension(Flex, Autodiff)]
+trait RmsNorm: Backend {
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f32) -> FloatTensor<Self>;
+}
+
+impl RmsNorm for Flex {
+    fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f32) -> FlexTensor {
+        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
+        let (xs, weights) = (x.storage::<f32>(), weight.storage::<f32>());
+        let width = weights.len();
+        let mut out = vec![0.0_f32; xs.len()];
+        let task = width * ROWS_PER_TASK;
+        out.par_chunks_mut(task).zip(xs.par_chunks(task)).for_each(|(out, xs)| {
+            simd(
+                #[inline(always)]
+                || {
+                    for (out, x) in out.chunks_exact_mut(width).zip(xs.chunks_exact(width)) {
+                        let scale = inverse_rms(x, eps);
+                        for ((out, x), weight) in out.iter_mut().zip(x).zip(weights) {
+                            *out = x * scale * weight;
+                        }
+                    }
+                },
+            );
+        });
+        tensor(out, x.layout().shape().clone())
+    }
+}
+
+#[inline(always)]
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    1.0 / (dot(x, x) / x.len() as f32 + eps).sqrt()
+}
+
+/// With s = 1 / rms(x): dx = s (g w - x s^2 mean(g w x)), dw = sum over rows of g x s. Returns (dx, dw).
+fn backward(grad: &FlexTensor, x: &FlexTensor, weight: &FlexTensor, eps: f32) -> (FlexTensor, FlexTensor) {
+    let (grads, xs, weights) = (grad.storage::<f32>(), x.storage::<f32>(), weight.storage::<f32>());
+    let width = weights.len();
+    let task = width * ROWS_PER_TASK;
+    let mut dx = vec![0.0_f32; xs.len()];
+    let partial: Vec<Vec<f32>> = dx
+        .par_chunks_mut(task)
+        .zip(xs.par_chunks(task).zip(grads.par_chunks(task)))
+        .map(|(dx, (xs, grads))| {
+            let mut dw = vec![0.0_f32; width];
+            let rows = dx.chunks_exact_mut(width).zip(xs.chunks_exact(width).zip(grads.chunks_exact(width)));
+            simd(
+                #[inline(always)]
+                || {
+                    for (dx, (x, grad)) in rows {
+                        let scale = inverse_rms(x, eps);
+                        for (((dx, x), grad), (weight, dw)) in
+                            dx.iter_mut().zip(x).zip(grad).zip(weights.iter().zip(&mut dw))
+                        {
+                            *dx = grad * weight;
+                            *dw += grad * x * scale;
+                        }
+                        let pull = dot(dx, x) / width as f32 * scale * scale;
+                        for (dx, x) in dx.iter_mut().zip(x) {
+                            *dx = scale * (*dx - x * pull);
+                        }
+                    }
+                },
+            );
+            dw
+        })
+        .collect();
+    let mut dw = vec![0.0_f32; width];
+    for partial in &partial {
+        for (dw, partial) in dw.iter_mut().zip(partial) {
+            *dw += partial;
+        }
+    }
+    (tensor(dx, x.layout().shape().clone()), tensor(dw, weight.layout().shape().clone()))
+}
+
+impl<C: CheckpointStrategy> RmsNorm for Autodiff<Flex, C> {
+    fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f32) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Norm;
+        impl Backward<Flex, 2> for Norm {
+            type State = (FlexTensor, FlexTensor, f32);
+            fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+                let (x, weight, eps) = ops.state;
+                let (dx, dw) = backward(&grad, &x.to_contiguous(), &weight.to_contiguous(), eps);
+                let [x_node, weight_node] = ops.parents;
+                if let Some(node) = x_node {
+                    grads.register::<Flex>(node.id, dx);
+                }
+                if let Some(node) = weight_node {
+                    grads.register::<Flex>(node.id, dw);
+                }
+            }
+        }
+        let ((x, x_node), (weight, weight_node)) = (x.into_parts(), weight.into_parts());
+        match Norm.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x.clone(), weight.clone(), eps), Flex::rms_norm(x, weight, eps)),
+            OpsKind::UnTracked(prep) => prep.finish(Flex::rms_norm(x, weight, eps)),
+        }
+    }
+}

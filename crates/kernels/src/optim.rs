@@ -1,0 +1,65 @@
+//! One step of AdamW (decoupled weight decay, bias correction) on one tensor.
+
+use burn::Tensor;
+use burn::tensor::TensorData;
+
+use crate::lanes::simd;
+
+/// The constants of AdamW.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct AdamW {
+    /// Decay of the first moment per step.
+    pub beta1: f32,
+    /// Decay of the second moment per step.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub eps: f32,
+    /// Weight decay per step, times the learning rate.
+    pub weight_decay: f32,
+}
+
+/// Running moments of one tensor's gradient, of its shape.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// Mean of the gradient.
+    pub m: Tensor<2>,
+    /// Mean of its square.
+    pub v: Tensor<2>,
+}
+
+/// The weights and moments after step number `step` (from 1) with gradient `grad * scale` at learning rate `lr`. All tensors
+/// have the same shape and no autodiff; those that nothing else holds are updated in place.
+pub fn adamw_step(
+    weight: Tensor<2>,
+    grad: Tensor<2>,
+    moments: Moments,
+    cfg: &AdamW,
+    (lr, step, scale): (f32, u64, f32),
+) -> (Tensor<2>, Moments) {
+    let device = weight.device();
+    let [mut weight, grad, mut m, mut v] = [weight, grad, moments.m, moments.v].map(Tensor::into_data);
+    let correct1 = 1.0 / (1.0 - f64::from(cfg.beta1).powf(step as f64)) as f32;
+    let correct2 = 1.0 / (1.0 - f64::from(cfg.beta2).powf(step as f64)) as f32;
+    let (beta1, beta2, eps, keep) = (cfg.beta1, cfg.beta2, cfg.eps, 1.0 - lr * cfg.weight_decay);
+    let slices = (slice_mut(&mut weight), grad.as_slice::<f32>().expect(F32), slice_mut(&mut m), slice_mut(&mut v));
+    simd(
+        #[inline(always)]
+        || {
+            let (weight, grad, m, v) = slices;
+            for ((weight, grad), (m, v)) in weight.iter_mut().zip(grad).zip(m.iter_mut().zip(v)) {
+                let grad = grad * scale;
+                *m = beta1 * *m + (1.0 - beta1) * grad;
+                *v = beta2 * *v + (1.0 - beta2) * grad * grad;
+                *weight = *weight * keep - lr * (*m * correct1) / ((*v * correct2).sqrt() + eps);
+            }
+        },
+    );
+    let back = |data: TensorData| Tensor::from_data(data, &device);
+    (back(weight), Moments { m: back(m), v: back(v) })
+}
+
+const F32: &str = "weights, gradients and moments are f32";
+
+fn slice_mut(data: &mut TensorData) -> &mut [f32] {
+    data.as_mut_slice::<f32>().expect(F32)
+}

@@ -1,0 +1,47 @@
+//! Rotary position tables in Transformers' rotate-half convention: pair (i, i + d/2) turns by `position * theta^(-2i/d)`.
+
+/// Cosines and sines of every position up to a context length.
+#[derive(Clone, Debug)]
+pub struct Rotary {
+    cos: Vec<f32>,
+    sin: Vec<f32>,
+    half: usize,
+}
+
+impl Rotary {
+    /// Tables for `n_positions` positions of heads of `width` (even), base angle `theta`.
+    pub fn new(n_positions: usize, width: usize, theta: f64) -> Rotary {
+        let half = width / 2;
+        let angle = |index: usize| {
+            let (position, pair) = (index / half, index % half);
+            position as f64 * theta.powf(-2.0 * pair as f64 / width as f64)
+        };
+        Rotary {
+            cos: (0..n_positions * half).map(|it| angle(it).cos() as f32).collect(),
+            sin: (0..n_positions * half).map(|it| angle(it).sin() as f32).collect(),
+            half,
+        }
+    }
+
+    /// Cosines, [positions, d/2], row by row.
+    pub fn cos(&self) -> &[f32] {
+        &self.cos
+    }
+
+    /// Sines, [positions, d/2], row by row.
+    pub fn sin(&self) -> &[f32] {
+        &self.sin
+    }
+
+    /// Positions the tables cover.
+    pub fn n_positions(&self) -> usize {
+        self.cos.len() / self.half
+    }
+
+    /// Cosines and sines of one position, [d/2] each.
+    #[inline(always)]
+    pub(crate) fn at(&self, position: usize) -> (&[f32], &[f32]) {
+        let range = position * self.half..(position + 1) * self.half;
+        (&self.cos[range.clone()], &self.sin[range])
+    }
+}

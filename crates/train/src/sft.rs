@@ -1,0 +1,61 @@
+//! Supervised fine-tuning (and pretraining): the mean negative log-likelihood of the trained tokens.
+
+use burn::Tensor;
+use burn::tensor::TensorData;
+use collimate_kernels::{embed, head_loss, head_scores};
+use collimate_model::{Transformer, Weights};
+
+use crate::gradient::{apply, gradients};
+use crate::{Adam, Batch, StepError};
+
+/// What a step did.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SftStats {
+    /// Weighted mean negative log-likelihood of the trained tokens before the step, nats.
+    pub loss: f32,
+    /// Trained tokens.
+    pub n_tokens: usize,
+    /// Global norm of the gradient before clipping.
+    pub grad_norm: f32,
+}
+
+/// One optimizer step on `batches` (micro-batches of one step). The loss is a mean over the trained tokens of all of them,
+/// so how sequences are split does not change it.
+pub fn sft_step(weights: &mut Weights, adam: &mut Adam, batches: &[Batch], lr: f32) -> Result<SftStats, StepError> {
+    let trained = || batches.iter().flat_map(|it| &it.trained);
+    let total: f32 = trained().map(|it| it.weight).sum();
+    if trained().next().is_none() || total <= 0.0 {
+        return Err(StepError::NothingTrained);
+    }
+    let with_targets: Vec<&Batch> = batches.iter().filter(|it| !it.trained.is_empty()).collect();
+    let mut loss_sum = 0.0;
+    let grads = gradients(weights, with_targets.len(), |model, index| {
+        let loss = sft_loss(model, with_targets[index], total);
+        loss_sum += loss.clone().inner().into_scalar::<f32>();
+        loss
+    });
+    let grad_norm = apply(weights, adam, grads, lr)?;
+    Ok(SftStats { loss: loss_sum, n_tokens: trained().count(), grad_norm })
+}
+
+/// Sum over the trained tokens of weight * nll / `total`, [1].
+fn sft_loss(model: &Transformer, batch: &Batch, total: f32) -> Tensor<1> {
+    let (positions, targets) = batch.positions_and_targets();
+    let hidden = embed(model.forward(&batch.tokens, batch.time), &positions);
+    let nll = head_loss(hidden, model.head(), &targets);
+    let shares: Vec<f32> = batch.trained.iter().map(|it| it.weight / total).collect();
+    let shares = Tensor::<1>::from_data(TensorData::new(shares, [targets.len()]), &nll.device());
+    (nll * shares).sum()
+}
+
+/// Log-probability of each trained token of `batch` under `model`, in its order, without gradients: the old and reference
+/// policies of an RL step, validation losses.
+pub fn score(model: &Transformer, batch: &Batch) -> Vec<f32> {
+    if batch.trained.is_empty() {
+        return Vec::new();
+    }
+    let (positions, targets) = batch.positions_and_targets();
+    let hidden = embed(model.forward(&batch.tokens, batch.time), &positions);
+    let logprobs = head_scores(hidden, model.head(), &targets).logprob.into_data();
+    logprobs.into_vec().expect("log-probabilities are f32")
+}
