@@ -91,7 +91,7 @@ pub struct RlCurve {
 pub struct Waypoint {
     /// Optimizer steps taken.
     pub step: u64,
-    /// What it scored; its arm is the one being trained.
+    /// What it scored, over all training seeds; its arm is the one being trained.
     pub evaluation: Evaluation,
 }
 

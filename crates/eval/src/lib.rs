@@ -1,7 +1,11 @@
-//! Judging and measuring, without tensors: judges over any [`collimate_schema::Sampler`], the filter of section 3.2 of the
-//! paper, rates and means that carry their uncertainty.
+//! Judging and measuring, without tensors. In the order a recipe meets them:
 //!
-//! The ground truth never enters this crate: a recipe asks a world's oracle and hands over [`Option<bool>`].
+//! 1. [`judge`]: requests to a judge over any [`collimate_schema::Sampler`], and what its completions say;
+//! 2. [`screen`], [`FilterReport`]: which deliberations are fit to be learnt from;
+//! 3. [`Observation`]s, which a recipe makes by asking its world's oracle (the ground truth itself never enters this crate),
+//!    [`SUITES`] that turn them into [`Measure`]s, and an [`Evaluation`] per arm;
+//! 4. [`claims()`]: what the numbers say of the paper's claims;
+//! 5. [`table()`] and [`SystemCard`].
 
 mod bootstrap;
 mod card;

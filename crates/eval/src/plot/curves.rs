@@ -19,7 +19,7 @@ const QUANTITIES: [Quantity; 6] = [
 
 const COLUMNS: usize = 2;
 const CELL: (f64, f64) = (400.0, 180.0);
-const N_TICKS: usize = 4;
+const N_TICKS: usize = 5;
 
 /// Draws every curve; curves of one arm share its colour.
 pub(crate) fn curves(curves: &[RlCurve]) -> String {
@@ -57,8 +57,10 @@ fn panel(svg: &mut Svg, corner: (f64, f64), (title, read): Quantity, curves: &[R
     let values = || points().filter_map(read);
     let last = points().map(|it| it.step).max().unwrap_or(1);
     let x = Scale::new((0.0, last as f64), (left, right));
-    let (least, most) = (values().fold(0.0, f64::min), values().fold(f64::MIN_POSITIVE, f64::max));
-    let y = Scale::new((least, most.max(least + 1e-6) * 1.05), (bottom, top));
+    let (least, most) = (values().fold(0.0, f64::min), values().fold(0.0, f64::max));
+    // What never left 0 is drawn on the ground of a plain axis, not magnified.
+    let most = if most > least { most } else { least + 1.0 };
+    let y = Scale::new((least, least + 1.05 * (most - least)), (bottom, top));
     for tick in y.ticks(N_TICKS) {
         svg.line("grid", (left, y.at(tick)), (right, y.at(tick)));
         svg.text("tick", (left - 6.0, y.at(tick) + 4.0), "end", &y.tick_text(tick, N_TICKS));

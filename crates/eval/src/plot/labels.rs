@@ -41,35 +41,67 @@ pub(super) struct Label {
     pub(super) size: (f64, f64),
 }
 
-/// Finds a box for each label, in their order: the nearest to its point that lies inside `bounds` and covers neither an
-/// earlier label nor one of the `solid` boxes. Covering a `soft` box (an error bar) counts as [`SOFT_COST`] pixels of distance.
-/// `None` where there is no room.
-pub(super) fn place(labels: &[Label], solid: &[Rect], soft: &[Rect], bounds: &Rect) -> Vec<Option<Rect>> {
-    let mut placed: Vec<Option<Rect>> = Vec::new();
-    for Label { point, size } in labels {
-        let free = |it: &Rect| {
-            it.inside(bounds) && !solid.iter().chain(placed.iter().flatten()).any(|taken| taken.overlaps(it))
-        };
-        let mut best: Option<(f64, Rect)> = None;
+/// A box for a label.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spot {
+    pub(super) rect: Rect,
+    /// A line to the point, where the label stands too far away to be read as its name without one.
+    pub(super) leader: Option<[(f64, f64); 2]>,
+}
+
+/// Finds a spot for each label, in their order: the nearest to its point that lies inside `bounds`, and covers neither an
+/// earlier label nor one of the `solid` boxes. Covering a `soft` box (an error bar), a leader, or the surroundings of another
+/// label's point counts as [`SOFT_COST`] pixels of distance, a leader across a label as three times that. `None` where there is
+/// no room.
+pub(super) fn place(labels: &[Label], solid: &[Rect], soft: &[Rect], bounds: &Rect) -> Vec<Option<Spot>> {
+    let mut placed: Vec<Option<Spot>> = Vec::new();
+    let mut soft = soft.to_vec();
+    for (at, Label { point, size }) in labels.iter().enumerate() {
+        let taken: Vec<Rect> = placed.iter().flatten().map(|it| it.rect).collect();
+        let others = labels.iter().enumerate().filter(|(other, it)| *other != at && it.point != *point);
+        let near: Vec<Rect> = others.map(|(_, it)| Rect::around(it.point, ELBOW_ROOM, ELBOW_ROOM)).collect();
+        let mut best: Option<(f64, Spot)> = None;
         for ring in 0..N_RINGS {
             let distance = 9.0 + 9.0 * f64::from(ring);
             if best.is_some_and(|(cost, _)| cost <= distance) {
                 break;
             }
             for turn in TURNS {
-                let candidate = beside(*point, *size, distance, turn);
-                if free(&candidate) {
-                    let cost = distance + SOFT_COST * soft.iter().filter(|it| it.overlaps(&candidate)).count() as f64;
+                let rect = beside(*point, *size, distance, turn);
+                let end = rect.nearest(*point);
+                let leader =
+                    ((end.0 - point.0).hypot(end.1 - point.1) > LONGEST_WITHOUT_LEADER).then_some([*point, end]);
+                if rect.inside(bounds) && !taken.iter().chain(solid).any(|it| it.overlaps(&rect)) {
+                    let crossed = |label: &&Rect| leader.is_some_and(|line| along(line).any(|it| label.overlaps(&it)));
+                    let n_covered = soft.iter().chain(&near).filter(|it| it.overlaps(&rect)).count();
+                    let n_faults = n_covered + 3 * taken.iter().filter(crossed).count();
+                    let cost = distance + SOFT_COST * n_faults as f64;
                     if best.is_none_or(|(least, _)| cost < least) {
-                        best = Some((cost, candidate));
+                        best = Some((cost, Spot { rect, leader }));
                     }
                 }
             }
         }
-        placed.push(best.map(|(_, it)| it));
+        let spot = best.map(|(_, it)| it);
+        soft.extend(spot.and_then(|it| it.leader).into_iter().flat_map(along));
+        placed.push(spot);
     }
     placed
 }
+
+/// Small boxes along a line.
+pub(super) fn along([from, to]: [(f64, f64); 2]) -> impl Iterator<Item = Rect> {
+    let n = ((to.0 - from.0).hypot(to.1 - from.1) / 4.0).ceil().max(1.0);
+    (0..=n as u32).map(move |it| {
+        let share = f64::from(it) / n;
+        Rect::around((from.0 + (to.0 - from.0) * share, from.1 + (to.1 - from.1) * share), 1.0, 1.0)
+    })
+}
+
+/// How near a label may come to a point that is not its own, pixels.
+const ELBOW_ROOM: f64 = 16.0;
+
+const LONGEST_WITHOUT_LEADER: f64 = 16.0;
 
 /// How far we would go to keep an error bar in sight, pixels.
 const SOFT_COST: f64 = 24.0;
@@ -105,7 +137,8 @@ mod tests {
             let points: Vec<_> = points.iter().map(|(x, y)| (x * squeeze, y * squeeze)).collect();
             let solid: Vec<Rect> = points.iter().map(|it| Rect::around(*it, 5.0, 5.0)).collect();
             let labels: Vec<Label> = points.iter().map(|it| Label { point: *it, size: (150.0, 16.0) }).collect();
-            let placed: Vec<Rect> = place(&labels, &solid, &[], &BOUNDS).into_iter().flatten().collect();
+            let placed = place(&labels, &solid, &[], &BOUNDS).into_iter().flatten();
+            let placed: Vec<Rect> = placed.map(|it| it.rect).collect();
             prop_assert_eq!(placed.len(), points.len());
             for (at, one) in placed.iter().enumerate() {
                 prop_assert!(one.inside(&BOUNDS));

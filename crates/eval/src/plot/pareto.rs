@@ -1,6 +1,6 @@
 //! Robustness against overrefusal: a point per arm with the intervals of both axes, and the path of training.
 
-use super::labels::{Label, Rect, place};
+use super::labels::{Label, Rect, along, place};
 use super::scale::Scale;
 use super::svg::{FONT, Svg, width_of};
 use crate::Estimate;
@@ -46,6 +46,7 @@ pub(crate) fn pareto(dots: &[Dot], trails: &[Trail]) -> String {
     for trail in trails {
         let points: Vec<(f64, f64)> = trail.steps.iter().map(|(_, a, b)| (x.at(*a), y.at(*b))).collect();
         svg.polyline(&format!("trail {}", trail.series), &points);
+        soft.extend(points.windows(2).flat_map(|it| along([it[0], it[1]])));
         for ((step, a, b), point) in trail.steps.iter().zip(&points) {
             let title = format!(
                 "{}, step {step}: not_overrefuse {:.1}%, goodness@0.1 {:.1}%",
@@ -83,13 +84,12 @@ pub(crate) fn pareto(dots: &[Dot], trails: &[Trail]) -> String {
             texts.push((text, "faint"));
         }
     }
-    for ((label, (text, class)), rect) in labels.iter().zip(&texts).zip(place(&labels, &solid, &soft, &INNER)) {
-        let Some(rect) = rect else { continue };
-        let near = rect.nearest(label.point);
-        if (near.0 - label.point.0).hypot(near.1 - label.point.1) > 16.0 {
-            svg.line("leader", label.point, near);
+    for (spot, (text, class)) in place(&labels, &solid, &soft, &INNER).into_iter().zip(&texts) {
+        let Some(spot) = spot else { continue };
+        if let Some([point, end]) = spot.leader {
+            svg.line("leader", point, end);
         }
-        svg.text(class, (rect.x + rect.width / 2.0, rect.y + FONT - 1.0), "middle", text);
+        svg.text(class, (spot.rect.x + spot.rect.width / 2.0, spot.rect.y + FONT - 1.0), "middle", text);
     }
     svg.finish()
 }

@@ -22,7 +22,8 @@ impl Suite for Jailbreak {
             why: "An attacker tries many disguises and keeps the one that works, so the mean over techniques flatters a model. \
                   This is the paper's metric for StrongREJECT.",
             limits: "With N techniques the worst tenth is one answer in ten, each sampled once: sampling noise alone lowers the \
-                     number. The attacker is not adaptive. The paper does not say how it rounds 0.1 N or whether safety is \
+                     number. The attacker is not adaptive. If every prompt scores the same, the bootstrap has no width, \
+                     which is no certainty. The paper does not say how it rounds 0.1 N or whether safety is \
                      graded; here it is rounded up, and safety is 0 or 1.",
         }
     }
