@@ -1,0 +1,225 @@
+//! The sampling engine against the training forward, and checkpoints as directories.
+
+use std::sync::LazyLock;
+
+use burn::tensor::{Device, activation::log_softmax};
+use collimate_model::{Codec, Config, Control, Engine, Files, Model, Stored, Tokenizer, Transformer, Weights};
+use collimate_schema::{
+    Answer, By, Completion, Conversation, Malformed, Parsed, Request, RequestId, Sampler, Sampling, Seed, Stop, Thought,
+    Trace, Turn,
+};
+use expect_test::expect;
+
+fn codec() -> Codec {
+    static CODEC: LazyLock<Codec> = LazyLock::new(|| {
+        let words = "how do i forge a permit for the harbor sorry no please history of contraband";
+        Codec::new(Tokenizer::build(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()))
+    });
+    CODEC.clone()
+}
+
+/// A small model with weights large enough that its distributions are far from uniform.
+fn model() -> Model {
+    let tokenizer = codec().tokenizer;
+    let config = Config {
+        hidden_size: 32,
+        num_hidden_layers: 2,
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 8,
+        intermediate_size: 48,
+        vocab_size: tokenizer.vocab_size(),
+        max_position_embeddings: 64,
+        rms_norm_eps: 1e-5,
+        rope_theta: 10_000.0,
+        bos_token_id: tokenizer.control(Control::Bos),
+        eos_token_id: tokenizer.control(Control::End),
+    };
+    let mut weights = Weights::init(&config, Seed(3), &Device::flex());
+    weights.update(|name, tensor| if name.contains("norm") { tensor } else { tensor * 25.0 });
+    Model::new(weights, codec()).unwrap()
+}
+
+fn engine(n_rows: usize) -> Engine {
+    model().engine().with_rows(n_rows)
+}
+
+/// Five samples of each of seven conversations of different lengths.
+fn requests(temperature: f32, max_tokens: u32) -> Vec<Request> {
+    let request = |index: usize| {
+        let (prompt, ordinal) = (index / 5, index % 5);
+        let words = ["how", "do", "i", "forge", "a", "permit", "for", "the", "harbor"];
+        let id = format!("{prompt}/{ordinal}");
+        Request {
+            conversation: Conversation::user(words[..prompt + 1].join(" ")),
+            sampling: Sampling { temperature, max_tokens },
+            seed: Seed(11).child(&id),
+            id: RequestId(id),
+        }
+    };
+    (0..35).map(request).collect()
+}
+
+fn run(engine: &Engine, batch: Vec<Request>) -> Vec<Completion> {
+    let mut completions: Vec<Completion> = engine.sample(batch).unwrap().map(Result::unwrap).collect();
+    completions.sort_by(|a, b| a.id.cmp(&b.id));
+    completions
+}
+
+fn tokens(completion: &Completion) -> (Vec<u32>, Vec<u32>, Vec<f32>) {
+    let Trace::Tokens { prompt, sampled } = &completion.trace else { panic!("the engine samples tokens") };
+    (prompt.clone(), sampled.iter().map(|it| it.token).collect(), sampled.iter().map(|it| it.logprob).collect())
+}
+
+/// Log-probabilities [T, V] at every position of `sequence`, by the forward that training uses.
+fn forward(transformer: &Transformer, sequence: &[u32]) -> Vec<Vec<f32>> {
+    let logits = transformer.logits(transformer.forward(sequence, sequence.len()));
+    let all: Vec<f32> = log_softmax(logits, 1).into_data().try_into_vec().unwrap();
+    all.chunks(transformer.config().vocab_size).map(<[f32]>::to_vec).collect()
+}
+
+#[test]
+fn sampled_logprobs_are_those_of_the_training_forward() {
+    for temperature in [1.0, 0.7] {
+        let engine = engine(8); // far fewer rows than requests: rows are refilled while others run
+        let completions = run(&engine, requests(temperature, 20));
+        assert_eq!(completions.len(), 35);
+        let mut spread = 0.0_f32;
+        for completion in &completions {
+            let (prompt, sampled, logprobs) = tokens(completion);
+            let all = forward(engine.transformer(), &[prompt.as_slice(), &sampled].concat());
+            for (offset, (token, logprob)) in sampled.iter().zip(&logprobs).enumerate() {
+                let wanted = all[prompt.len() + offset - 1][*token as usize];
+                assert!((wanted - logprob).abs() < 1e-4, "{}: {wanted} {logprob}", completion.id.0);
+            }
+            spread = logprobs.iter().fold(spread, |spread, it| spread.max(-it));
+        }
+        assert!(spread > 3.0, "the model is not far from uniform: {spread}");
+    }
+}
+
+#[test]
+fn the_same_batch_gives_the_same_bits() {
+    let completions = run(&engine(8), requests(1.0, 20));
+    assert_eq!(completions, run(&engine(8), requests(1.0, 20)));
+    let one_prompt: Vec<&Trace> = completions[..5].iter().map(|it| &it.trace).collect();
+    assert!(one_prompt.iter().any(|it| *it != one_prompt[0]), "each sample has its own seed");
+}
+
+#[test]
+fn greedy_takes_the_likeliest_token_each_time() {
+    let engine = engine(8);
+    for completion in run(&engine, requests(0.0, 8)) {
+        let (prompt, sampled, _) = tokens(&completion);
+        let all = forward(engine.transformer(), &[prompt.as_slice(), &sampled].concat());
+        for (offset, token) in sampled.iter().enumerate() {
+            let row = &all[prompt.len() + offset - 1];
+            assert!(row.iter().all(|it| *it <= row[*token as usize] + 1e-5));
+        }
+    }
+}
+
+#[test]
+fn rows_stop_at_the_stop_token_or_at_their_budget() {
+    let mut batch = requests(1.0, 40);
+    for (index, request) in batch.iter_mut().enumerate() {
+        request.sampling.max_tokens = [0, 1, 7, 40][index % 4];
+    }
+    let end = codec().tokenizer.control(Control::End);
+    let completions = run(&engine(4), batch.clone());
+    let mut n_ended = 0;
+    for completion in &completions {
+        let request = batch.iter().find(|it| it.id == completion.id).unwrap();
+        let (prompt, sampled, _) = tokens(completion);
+        assert_eq!(prompt, codec().encode_prompt(&request.conversation));
+        let budget = request.sampling.max_tokens as usize;
+        let ended = sampled.last() == Some(&end);
+        n_ended += usize::from(ended);
+        assert!(!sampled[..sampled.len().saturating_sub(1)].contains(&end));
+        assert_eq!(completion.stop, if ended { Stop::EndOfTurn } else { Stop::Length });
+        assert!(ended || sampled.len() == budget);
+        if !ended {
+            assert_eq!(completion.parsed, Parsed::Malformed(Malformed::Truncated));
+        }
+    }
+    assert!(n_ended < completions.len());
+}
+
+#[test]
+fn what_cannot_be_sampled_is_said_before_anything_is() {
+    let error = |batch| engine(4).sample(batch).err().unwrap().to_string();
+    let mut long = requests(1.0, 8);
+    long[3].sampling.max_tokens = 60;
+    expect!["request `0/3` is 5 tokens long; with 60 more it exceeds the context of 64: shorten it or lower max_tokens"]
+        .assert_eq(&error(long));
+    let mut twice = requests(1.0, 8);
+    twice[1].id = twice[0].id.clone();
+    expect!["request `0/0` stands twice in the batch: give it another id"].assert_eq(&error(twice));
+    assert_eq!(engine(4).sample(Vec::new()).unwrap().count(), 0);
+}
+
+#[test]
+fn scores_are_the_summed_logprobs_of_the_answer() {
+    let engine = engine(4);
+    let context = Conversation::user("how do i forge a permit");
+    let choices = ["sorry no".to_owned(), "please".to_owned(), "history of contraband".to_owned()];
+    let scores = engine.score(&context, &choices).unwrap();
+    for (choice, score) in choices.iter().zip(scores) {
+        let turn = Turn { thought: Thought(String::new()), answer: Answer(choice.clone()) };
+        let sequence = codec().encode_target(&context, &turn).tokens;
+        let all = forward(engine.transformer(), &sequence);
+        let from = codec().encode_prompt(&context).len() + 2;
+        let wanted: f32 = (from..sequence.len()).map(|at| all[at - 1][sequence[at] as usize]).sum();
+        assert!((f64::from(wanted) - score).abs() < 1e-4, "{wanted} {score}");
+    }
+    assert_eq!(engine.score(&context, &[]).unwrap(), Vec::<f64>::new());
+    let error = engine.score(&context, &["a ".repeat(80)]).unwrap_err().to_string();
+    assert!(error.contains("exceeds the context of 64"), "{error}");
+}
+
+#[test]
+fn a_checkpoint_directory_is_the_model() {
+    let dir = tempfile::tempdir().unwrap();
+    let (model, path) = (model(), dir.path().join("checkpoint"));
+    model.save(&path, Stored::F32).unwrap();
+    let mut names: Vec<String> =
+        std::fs::read_dir(&path).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    expect![
+        "config.json generation_config.json model.safetensors special_tokens_map.json tokenizer.json tokenizer_config.json"
+    ]
+    .assert_eq(&names.join(" "));
+
+    let again = Model::load(&path, &Device::flex()).unwrap();
+    assert_eq!(again.hash(), model.hash());
+    assert_eq!(again.engine().by(), By::Checkpoint(model.hash()));
+    assert_eq!(run(&again.engine(), requests(1.0, 8)), run(&model.engine(), requests(1.0, 8)));
+
+    let mut retrained = model.clone();
+    retrained.weights.update(|_, tensor| tensor * 1.001);
+    assert_ne!(retrained.hash(), model.hash());
+    assert!(model.save(&path, Stored::F32).is_err(), "a checkpoint is never overwritten");
+}
+
+#[test]
+fn files_that_do_not_belong_together_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint");
+    model().save(&path, Stored::Bf16).unwrap();
+    let read = |name: &str| std::fs::read(path.join(name)).unwrap();
+    let (config, weights, tokenizer) = (read("config.json"), read("model.safetensors"), read("tokenizer.json"));
+    let tokenizer_config = read("tokenizer_config.json");
+    let files = Files { config: &config, weights: &weights, tokenizer: &tokenizer, tokenizer_config: &tokenizer_config };
+    let load = |files| Model::from_embedded(files, &Device::flex());
+    assert_eq!(load(files).unwrap().hash(), Model::load(&path, &Device::flex()).unwrap().hash());
+
+    let error = |files| load(files).err().unwrap().to_string();
+    let other = Tokenizer::build(&["unrelated".to_owned()]);
+    expect!["config.json has `vocab_size` 353, the tokenizer 329: the files are not of one checkpoint"]
+        .assert_eq(&error(Files { tokenizer: other.to_json().as_bytes(), ..files }));
+    expect!["tokenizer_config.json has no `chat_template`: write the checkpoint again"]
+        .assert_eq(&error(Files { tokenizer_config: b"{}", ..files }));
+    std::fs::remove_file(path.join("tokenizer.json")).unwrap();
+    let missing = Model::load(&path, &Device::flex()).err().unwrap().to_string();
+    assert!(missing.ends_with("tokenizer.json: No such file or directory (os error 2): is this a checkpoint directory?"));
+}
