@@ -115,6 +115,7 @@ impl Weights {
 
     /// Writes a checkpoint directory: `config.json`, `model.safetensors`, and `others` by file name (the tokenizer, the
     /// template). The directory appears whole or not at all; its parent must exist.
+    #[expect(clippy::disallowed_methods, reason = "the folder they are written in is renamed when it is complete")]
     pub fn save(&self, dir: &Path, stored: Stored, others: &[(&str, &[u8])]) -> Result<(), WeightsError> {
         if dir.exists() {
             return Err(WeightsError::Exists(dir.to_owned()));

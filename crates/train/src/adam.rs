@@ -8,6 +8,7 @@ use burn::Tensor;
 use burn::tensor::Device;
 use collimate_kernels::{AdamW, Moments, adamw_step};
 use collimate_model::{Config, Stored, Weights, WeightsError, read_tensors, write_tensors};
+use collimate_schema::{RunError, write_whole};
 
 use crate::gradient::Gradients;
 
@@ -33,6 +34,9 @@ pub enum AdamError {
         /// Why.
         source: std::io::Error,
     },
+    /// The state could not be written.
+    #[error(transparent)]
+    Write(#[from] RunError),
     /// A moment is missing, misshapen or unknown.
     #[error("optimizer state: {0}")]
     Tensors(#[from] WeightsError),
@@ -103,9 +107,7 @@ impl Adam {
 
     /// Writes the state to `path`, whole or not at all.
     pub fn save(&self, config: &Config, path: &Path) -> Result<(), AdamError> {
-        let partial = path.with_extension("partial");
-        let io = |source| AdamError::Io { path: path.to_owned(), source };
-        std::fs::write(&partial, self.to_bytes(config)).and_then(|()| std::fs::rename(&partial, path)).map_err(io)
+        Ok(write_whole(path, &self.to_bytes(config))?)
     }
 
     /// Reads the state from `path`.
