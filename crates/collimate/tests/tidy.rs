@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ fn read(path: &str) -> String {
 }
 
 /// `cargo metadata` for this machine, from what is already downloaded.
-fn metadata() -> Value {
+static METADATA: LazyLock<Value> = LazyLock::new(|| {
     let version = Command::new("rustc").arg("-vV").output().unwrap().stdout;
     let version = String::from_utf8(version).unwrap();
     let host = version.lines().find_map(|it| it.strip_prefix("host: ")).unwrap();
@@ -27,10 +28,10 @@ fn metadata() -> Value {
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
-}
+});
 
-fn packages(metadata: &Value) -> &[Value] {
-    metadata["packages"].as_array().unwrap()
+fn packages() -> &'static [Value] {
+    METADATA["packages"].as_array().unwrap()
 }
 
 /// `schema` of `collimate-schema`.
@@ -50,9 +51,8 @@ fn arrows_point_down() {
         ("collimate", vec!["eval", "kernels", "model", "schema", "train", "world"]),
     ];
     let expected: BTreeMap<_, BTreeSet<_>> = expected.into_iter().map(|(a, b)| (a, b.into_iter().collect())).collect();
-    let metadata = metadata();
     let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
-    for package in packages(&metadata) {
+    for package in packages() {
         let Some(name) = crate_name(package["name"].as_str().unwrap()) else { continue };
         let dependencies = package["dependencies"].as_array().unwrap();
         let internal = dependencies.iter().filter_map(|it| crate_name(it["name"].as_str().unwrap()));
@@ -66,8 +66,7 @@ const FILE_ONLY: [(&str, &str); 1] = [("cfg_block", "Apache-2.0")];
 
 #[test]
 fn every_dependency_may_be_used() {
-    let metadata = metadata();
-    for package in packages(&metadata) {
+    for package in packages() {
         let name = package["name"].as_str().unwrap();
         let read = FILE_ONLY.iter().find(|it| it.0 == name).map(|it| it.1);
         let licence = package["license"].as_str().or(read).unwrap_or_default();
