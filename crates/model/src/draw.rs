@@ -6,31 +6,43 @@ use rand::Rng;
 /// Draws a token at `temperature` from raw `logits`, [V]; 0 takes the highest, the lowest id among equals. The recorded
 /// log-probability is at temperature 1 whatever the draw was at. One uniform number per token is used, none when greedy.
 pub(crate) fn draw(logits: &[f32], temperature: f32, rng: &mut impl Rng) -> Sampled {
-    let (top, highest) = logits
-        .iter()
-        .enumerate()
-        .fold((0, f32::NEG_INFINITY), |best, (id, logit)| if *logit > best.1 { (id, *logit) } else { best });
-    let mass = |temperature: f32| move |logit: &f32| ((logit - highest) / temperature).exp();
-    let token = if temperature > 0.0 {
-        let total: f32 = logits.iter().map(mass(temperature)).sum();
-        // The first token whose cumulated mass exceeds the draw; rounding may leave none, then the likeliest.
-        let mut left = rng.random::<f32>() * total;
-        let passed = logits.iter().map(mass(temperature)).position(|it| {
-            left -= it;
-            left < 0.0
-        });
-        passed.unwrap_or(top)
+    let (top, highest) = highest(logits);
+    let plain = masses(logits, highest, 1.0);
+    let token = if temperature == 1.0 {
+        pick(&plain, rng).unwrap_or(top)
+    } else if temperature > 0.0 {
+        pick(&masses(logits, highest, temperature), rng).unwrap_or(top)
     } else {
         top
     };
-    Sampled { token: token as u32, logprob: logprob(logits, token as u32) }
+    let logprob = logits[token] - highest - plain.iter().sum::<f32>().ln();
+    Sampled { token: token as u32, logprob }
 }
 
 /// Natural-log probability of `token` under the softmax of `logits`, [V].
 pub(crate) fn logprob(logits: &[f32], token: u32) -> f32 {
-    let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let total: f32 = logits.iter().map(|it| (it - highest).exp()).sum();
-    logits[token as usize] - highest - total.ln()
+    let (_, highest) = highest(logits);
+    logits[token as usize] - highest - masses(logits, highest, 1.0).iter().sum::<f32>().ln()
+}
+
+/// The first of the highest logits and its value.
+fn highest(logits: &[f32]) -> (usize, f32) {
+    let above = |best: (usize, f32), (id, logit): (usize, &f32)| if *logit > best.1 { (id, *logit) } else { best };
+    logits.iter().enumerate().fold((0, f32::NEG_INFINITY), above)
+}
+
+/// Unnormalised probabilities; the highest is 1.
+fn masses(logits: &[f32], highest: f32, temperature: f32) -> Vec<f32> {
+    logits.iter().map(|logit| ((logit - highest) / temperature).exp()).collect()
+}
+
+/// The first token whose cumulated mass exceeds the draw; rounding may leave none.
+fn pick(masses: &[f32], rng: &mut impl Rng) -> Option<usize> {
+    let mut left = rng.random::<f32>() * masses.iter().sum::<f32>();
+    masses.iter().position(|mass| {
+        left -= mass;
+        left < 0.0
+    })
 }
 
 #[cfg(test)]

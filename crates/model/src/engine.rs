@@ -18,6 +18,10 @@ use rayon::prelude::*;
 use crate::draw::{draw, logprob};
 use crate::{Cache, Codec, Control, Transformer};
 
+/// Prompts are run in groups of at most this many positions: activations then stay near the processor's caches, and their
+/// memory is reused instead of being mapped anew.
+const PREFILL_POSITIONS: usize = 1024;
+
 /// Samples from one state of one transformer.
 pub struct Engine {
     transformer: Transformer,
@@ -196,12 +200,18 @@ impl Running<'_> {
             })
             .collect();
         let room = admitted.iter().map(|row| row.request.sampling.max_tokens as usize).max().unwrap_or(0);
-        let slices: Vec<&[u32]> = prompts.iter().map(|it| &it[..]).collect();
-        let (cache, hidden) = self.engine.transformer.prefill(&slices, room);
+        let longest = prompts.iter().map(|it| it.len()).max().unwrap_or(1);
+        let (mut cache, mut logits) = (Cache::default(), Vec::new());
+        for prompts in prompts.chunks((PREFILL_POSITIONS / longest).max(1)) {
+            let prompts: Vec<&[u32]> = prompts.iter().map(|it| &it[..]).collect();
+            let (cached, hidden) = self.engine.transformer.prefill(&prompts, room);
+            cache.append(cached);
+            logits.extend(self.engine.logits(hidden));
+        }
         self.cache.append(cache.select(&indices));
         let n_running = self.rows.len();
         self.rows.extend(admitted);
-        self.draw(hidden, n_running, &indices);
+        self.draw(&logits, n_running, &indices);
     }
 
     /// One more token for every row.
@@ -210,12 +220,12 @@ impl Running<'_> {
         let tokens: Vec<u32> = self.rows.iter().map(last).collect();
         let hidden = self.engine.transformer.decode(&tokens, &mut self.cache);
         let each: Vec<usize> = (0..self.rows.len()).collect();
-        self.draw(hidden, 0, &each);
+        self.draw(&self.engine.logits(hidden), 0, &each);
     }
 
-    /// Samples a token for each of `rows[from..]` from the hidden state that `indices` names, then lets finished rows go.
-    fn draw(&mut self, hidden: Tensor<2>, from: usize, indices: &[usize]) {
-        let logits = self.engine.logits(hidden);
+    /// Samples a token for each of `rows[from..]` from the row of `logits` [n, V] that `indices` names, then lets finished
+    /// rows go.
+    fn draw(&mut self, logits: &[f32], from: usize, indices: &[usize]) {
         let width = self.engine.vocabulary();
         self.rows[from..].par_iter_mut().zip(indices).for_each(|(row, index)| {
             if row.sampled.len() < row.request.sampling.max_tokens as usize {
