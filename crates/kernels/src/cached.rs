@@ -131,7 +131,13 @@ impl WithSimd for Step<'_> {
 
 /// Stores one new position per row in `layer` and attends over everything the row has: `qkv` is [R, (H + 2K) d], before
 /// rotation; returns [R, H d]. Call [`CachedRow::advance`] after the last layer.
-pub fn cached_attention(qkv: Tensor<2>, rows: &mut [CachedRow], layer: usize, heads: Heads, rotary: &Rotary) -> Tensor<2> {
+pub fn cached_attention(
+    qkv: Tensor<2>,
+    rows: &mut [CachedRow],
+    layer: usize,
+    heads: Heads,
+    rotary: &Rotary,
+) -> Tensor<2> {
     let device = qkv.device();
     let [n_rows, _] = qkv.dims();
     assert_eq!(n_rows, rows.len(), "one projection per cached row");

@@ -45,7 +45,8 @@ fn model() -> Model {
 /// Requests of about 120 prompt tokens, `n_samples` of each conversation.
 fn requests(n_samples: usize, max_tokens: u32) -> Vec<Request> {
     let conversation = |prompt: usize| {
-        let words: Vec<String> = (0..100 + prompt * 7 % 40).map(|at| word((prompt * 31 + at * 17) % (N_WORDS / 2))).collect();
+        let words: Vec<String> =
+            (0..100 + prompt * 7 % 40).map(|at| word((prompt * 31 + at * 17) % (N_WORDS / 2))).collect();
         Conversation::user(words.join(" "))
     };
     let request = |index: usize| Request {

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use burn::Tensor;
 use collimate_schema::{
-    Answer, By, Completion, Completions, Conversation, Request, SampleError, Sampled, Sampler, Stop, Thought, Trace, Turn,
+    Answer, By, Completion, Completions, Conversation, Request, SampleError, Sampled, Sampler, Stop, Thought, Trace,
+    Turn,
 };
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -32,7 +33,7 @@ pub struct Engine {
 
 impl Engine {
     /// Rows that decode together unless [`Engine::with_rows`] says otherwise.
-    pub const ROWS: usize = 128;
+    pub const ROWS: usize = 64;
 
     /// An engine over `transformer`, whose rollouts are signed `by`.
     pub fn new(transformer: Transformer, codec: Codec, by: By) -> Engine {
@@ -76,13 +77,18 @@ impl Sampler for Engine {
     fn sample(&self, batch: Vec<Request>) -> Result<Completions<'_>, SampleError> {
         let mut ids = BTreeSet::new();
         if let Some(twice) = batch.iter().find(|it| !ids.insert(&it.id)) {
-            return Err(SampleError::Other(format!("request `{}` stands twice in the batch: give it another id", twice.id.0)));
+            return Err(SampleError::Other(format!(
+                "request `{}` stands twice in the batch: give it another id",
+                twice.id.0
+            )));
         }
         let mut prompts: HashMap<&Conversation, Arc<[u32]>> = HashMap::new();
         let mut rows = Vec::new();
         for request in &batch {
-            let prompt =
-                prompts.entry(&request.conversation).or_insert_with_key(|it| self.codec.encode_prompt(it).into()).clone();
+            let prompt = prompts
+                .entry(&request.conversation)
+                .or_insert_with_key(|it| self.codec.encode_prompt(it).into())
+                .clone();
             if prompt.len() + request.sampling.max_tokens as usize > self.context() {
                 return Err(SampleError::TooLong {
                     id: request.id.0.clone(),

@@ -8,7 +8,8 @@ use collimate_schema::{By, Hash};
 use serde_json::{Value, json};
 
 use crate::{
-    Codec, Control, Engine, Stored, Template, TemplateError, Tokenizer, TokenizerError, Transformer, Weights, WeightsError,
+    Codec, Control, Engine, Stored, Template, TemplateError, Tokenizer, TokenizerError, Transformer, Weights,
+    WeightsError,
 };
 
 /// The files of a checkpoint, in memory: what a binary embeds.

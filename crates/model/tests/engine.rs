@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use burn::tensor::{Device, activation::log_softmax};
 use collimate_model::{Codec, Config, Control, Engine, Files, Model, Stored, Tokenizer, Transformer, Weights};
 use collimate_schema::{
-    Answer, By, Completion, Conversation, Malformed, Parsed, Request, RequestId, Sampler, Sampling, Seed, Stop, Thought,
-    Trace, Turn,
+    Answer, By, Completion, Conversation, Malformed, Parsed, Request, RequestId, Sampler, Sampling, Seed, Stop,
+    Thought, Trace, Turn,
 };
 use expect_test::expect;
 
@@ -150,8 +150,10 @@ fn what_cannot_be_sampled_is_said_before_anything_is() {
     let error = |batch| engine(4).sample(batch).err().unwrap().to_string();
     let mut long = requests(1.0, 8);
     long[3].sampling.max_tokens = 60;
-    expect!["request `0/3` is 5 tokens long; with 60 more it exceeds the context of 64: shorten it or lower max_tokens"]
-        .assert_eq(&error(long));
+    expect![
+        "request `0/3` is 5 tokens long; with 60 more it exceeds the context of 64: shorten it or lower max_tokens"
+    ]
+    .assert_eq(&error(long));
     let mut twice = requests(1.0, 8);
     twice[1].id = twice[0].id.clone();
     expect!["request `0/0` stands twice in the batch: give it another id"].assert_eq(&error(twice));
@@ -209,7 +211,8 @@ fn files_that_do_not_belong_together_are_refused() {
     let read = |name: &str| std::fs::read(path.join(name)).unwrap();
     let (config, weights, tokenizer) = (read("config.json"), read("model.safetensors"), read("tokenizer.json"));
     let tokenizer_config = read("tokenizer_config.json");
-    let files = Files { config: &config, weights: &weights, tokenizer: &tokenizer, tokenizer_config: &tokenizer_config };
+    let files =
+        Files { config: &config, weights: &weights, tokenizer: &tokenizer, tokenizer_config: &tokenizer_config };
     let load = |files| Model::from_embedded(files, &Device::flex());
     assert_eq!(load(files).unwrap().hash(), Model::load(&path, &Device::flex()).unwrap().hash());
 
@@ -221,5 +224,7 @@ fn files_that_do_not_belong_together_are_refused() {
         .assert_eq(&error(Files { tokenizer_config: b"{}", ..files }));
     std::fs::remove_file(path.join("tokenizer.json")).unwrap();
     let missing = Model::load(&path, &Device::flex()).err().unwrap().to_string();
-    assert!(missing.ends_with("tokenizer.json: No such file or directory (os error 2): is this a checkpoint directory?"));
+    assert!(
+        missing.ends_with("tokenizer.json: No such file or directory (os error 2): is this a checkpoint directory?")
+    );
 }
