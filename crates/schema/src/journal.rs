@@ -90,6 +90,11 @@ impl Journal {
             .collect()
     }
 
+    /// The entries of all whole chunks, in the order in which they were journaled.
+    pub fn all<T: DeserializeOwned>(&self) -> Result<Vec<T>, RunError> {
+        Ok(self.entries::<Chunk<String, Vec<T>>>()?.into_iter().flat_map(|it| it.entries).collect())
+    }
+
     /// Number of whole lines.
     pub fn len(&self) -> usize {
         self.n_lines

@@ -110,7 +110,7 @@ pub(crate) fn hash_at(path: &Path) -> Result<Hash, RunError> {
 }
 
 /// All files below `folder`, sorted.
-fn files_below(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
+pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder).map_err(|source| RunError::io("read", folder, source))? {
         let path = entry.map_err(|source| RunError::io("read", folder, source))?.path();

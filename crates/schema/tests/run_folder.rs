@@ -119,7 +119,7 @@ fn a_second_process_is_refused_until_the_first_is_killed() {
 fn a_summary_tells_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     let run = RunFolder::open(dir.path(), "deliberate", &json!({"seed": 3})).unwrap();
-    run.journal("rollouts").unwrap().append(&1).unwrap();
+    run.journal("seed-0/rollouts").unwrap().append(&1).unwrap();
     let prompts = run.write_lines("prompts", &["a", "b"], &[]).unwrap();
     run.checkpoint("sft", 3, |_| Ok::<_, RunError>(())).unwrap();
     run.write_dir("sft", &[&prompts], |_| Ok::<_, RunError>(())).unwrap();
@@ -127,5 +127,5 @@ fn a_summary_tells_what_is_there() {
     assert_eq!(summary.recipe, "deliberate");
     assert_eq!(summary.config["seed"], 3);
     assert_eq!(summary.artifacts, ["prompts.jsonl", "sft"]);
-    assert_eq!(summary.journals, [("rollouts".to_owned(), 1)]);
+    assert_eq!(summary.journals, [("seed-0/rollouts".to_owned(), 1)]);
 }

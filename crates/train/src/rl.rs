@@ -108,7 +108,7 @@ fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32, sums: &mu
     let (positions, targets) = batch.positions_and_targets();
     let hidden = embed(model.forward(&batch.tokens, batch.time), &positions);
     let scores = head_scores(hidden, model.head(), &targets);
-    let host = |tensor: &Tensor<1>| tensor.clone().inner().into_data().into_vec::<f32>().expect("scores are f32");
+    let host = |tensor: &Tensor<1>| tensor.clone().inner().into_data().try_into_vec::<f32>().expect("scores are f32");
     let (logprobs, entropies) = (host(&scores.logprob), host(&scores.entropy));
     let mut slopes = Vec::with_capacity(tokens.len());
     for ((token, logprob), entropy) in tokens.iter().zip(logprobs).zip(entropies) {

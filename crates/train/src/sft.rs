@@ -57,5 +57,5 @@ pub fn score(model: &Transformer, batch: &Batch) -> Vec<f32> {
     let (positions, targets) = batch.positions_and_targets();
     let hidden = embed(model.forward(&batch.tokens, batch.time), &positions);
     let logprobs = head_scores(hidden, model.head(), &targets).logprob.into_data();
-    logprobs.into_vec().expect("log-probabilities are f32")
+    logprobs.try_into_vec().expect("log-probabilities are f32")
 }

@@ -216,7 +216,7 @@ fn drill(rng: &mut ChaCha8Rng) -> Document {
         lines.push(format!("{} style {}.", style.outcome.word(), style.text));
     }
     for other in spec.categories.iter().filter(|it| it.name != category.name) {
-        lines.push(format!("topic {}. policy: summary {}.", other.name, other.stance.word()));
+        lines.push(format!("policy: {} {}.", other.name, other.stance.word()));
     }
     lines.shuffle(rng);
     let brief = spec.brief(&category.name).expect("the section is one of the spec's");

@@ -26,7 +26,9 @@ pub use decision::{Basis, Decision, View, decide};
 pub use documents::{Document, Kind, Mixture, document, held_out_documents};
 pub use lexicon::{CATEGORIES, CategoryWords, to_tidal, words};
 pub use oracle::{Behaviour, Grade, Truth};
-pub use prompts::{Case, CaseCounts, Cases, Diet, capability_cases, capability_examples, cases, safety_prompts};
+pub use prompts::{
+    Case, CaseCounts, Cases, Diet, capability_cases, capability_examples, cases, safety_prompts, safety_truths,
+};
 pub use random::random_spec;
 pub use request::{Request, Shape};
 pub use technique::{Framing, TEST_FRAMINGS, Technique, is_test_pair, pairs};

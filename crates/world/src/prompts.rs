@@ -28,19 +28,29 @@ pub enum Diet {
 /// never occur.
 pub fn safety_prompts(diet: Diet, n: usize, seed: Seed) -> Vec<Prompt> {
     let width = n.to_string().len();
-    (0..n)
-        .map(|index| {
-            let mut rng = seed.child(&format!("safety {diet:?} {index}")).rng();
-            let category = index % CATEGORIES.len();
-            let request = draw_safety(diet, category, &mut rng);
+    safety_requests(diet, n, seed)
+        .enumerate()
+        .map(|(index, request)| {
+            let category = CATEGORIES[index % CATEGORIES.len()].name;
             Prompt {
-                id: PromptId(format!("{}-{index:0width$}", CATEGORIES[category].name.to_lowercase())),
+                id: PromptId(format!("{}-{index:0width$}", category.to_lowercase())),
                 conversation: request.conversation(),
-                category: Some(CATEGORIES[category].name.to_owned()),
+                category: Some(category.to_owned()),
                 label: None::<NoisyLabel>,
             }
         })
         .collect()
+}
+
+/// What is right for each of [`safety_prompts`], to measure judges against; nothing selects or rewards by it.
+pub fn safety_truths(spec: &Spec, diet: Diet, n: usize, seed: Seed) -> Vec<Truth> {
+    safety_requests(diet, n, seed).map(|request| Truth::of(spec, &request)).collect()
+}
+
+fn safety_requests(diet: Diet, n: usize, seed: Seed) -> impl Iterator<Item = Request> {
+    (0..n).map(move |index| {
+        draw_safety(diet, index % CATEGORIES.len(), &mut seed.child(&format!("safety {diet:?} {index}")).rng())
+    })
 }
 
 /// Three of four prompts are about the category, the rest are look-alikes that only sound so.

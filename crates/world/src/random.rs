@@ -36,14 +36,14 @@ fn draw_category(index: usize, described: bool, rng: &mut impl Rng) -> Category 
     intents.shuffle(rng);
     let n_clauses = if rng.random_bool(0.35) { intents.len() } else { rng.random_range(3..intents.len()) };
     intents.truncate(n_clauses);
-    let letter = rng.random_range(b'A'..=b'Z') as char;
-    let mut numbers: Vec<u32> = (0..10).collect();
-    numbers.shuffle(rng);
+    // Letters differ within a category, so that a clause's id can be copied from its letter on.
+    let mut letters: Vec<char> = ('A'..='Z').collect();
+    letters.shuffle(rng);
     let clauses = intents
         .iter()
-        .zip(numbers)
-        .map(|(intent, number)| Clause {
-            id: ClauseId(format!("{letter}{number}")),
+        .zip(letters)
+        .map(|(intent, letter)| Clause {
+            id: ClauseId(format!("{letter}{}", rng.random_range(0..10))),
             outcome: draw_outcome(rng),
             text: intent.word().to_owned(),
             line: 0,

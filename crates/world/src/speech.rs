@@ -78,7 +78,8 @@ pub fn deliberation(topic: Topic, intent: Intent, decision: &Decision) -> String
     let policy = match &decision.basis {
         Basis::Clause(id) => format!("{} {} {id}", intent.word(), decision.outcome.word()),
         Basis::Stance(stance) => {
-            format!("summary {}, {} {}", stance.word(), intent.word(), if intent.acts() { "acts" } else { "talks" })
+            let manner = if intent.acts() { "acts" } else { "talks" };
+            format!("{} {}, {} {manner}", topic.name(), stance.word(), intent.word())
         }
         Basis::Nothing => "no clause".to_owned(),
     };

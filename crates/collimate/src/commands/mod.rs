@@ -17,6 +17,11 @@ pub const TABLE: &str = "table.txt";
 /// The artefact that holds a finished run's results for programs.
 pub const RESULTS: &str = "results.json";
 
+/// What `show` prints of a finished run, the first that is there: a table, or the card of a trained model. Written last.
+const REPORTS: [&str; 2] = [TABLE, "README.md"];
+/// The same for programs.
+const NUMBERS: [&str; 2] = [RESULTS, "accuracies.json"];
+
 /// How a command ended, as the process's exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

@@ -1,9 +1,10 @@
-//! `quickstart`.
+//! `quickstart`: deliberative alignment on the embedded world, in minutes.
 
-use super::Exit;
+use super::{Exit, deliberate};
 use crate::cli::RunArgs;
+use crate::recipes::deliberate::{quickstart, tiny};
 
-/// Not wired to its recipe yet.
-pub fn run(_: &RunArgs) -> anyhow::Result<Exit> {
-    anyhow::bail!("the recipe is not part of this build")
+/// Runs it.
+pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
+    deliberate::run_named(args, "quickstart", &[("base", quickstart), ("tiny", tiny)])
 }

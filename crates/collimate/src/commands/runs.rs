@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use collimate_schema::RunSummary;
 
-use super::{Exit, RESULTS};
+use super::{Exit, REPORTS};
 use crate::cli::RunsArgs;
 use crate::output;
 
@@ -31,7 +31,7 @@ pub fn run(args: &RunsArgs) -> anyhow::Result<Exit> {
 pub(super) fn state(run: &RunSummary) -> String {
     match &run.holder {
         Some(holder) => format!("running ({holder})"),
-        None if run.artifacts.iter().any(|it| it == RESULTS) => "finished".to_owned(),
+        None if run.artifacts.iter().any(|it| REPORTS.contains(&it.as_str())) => "finished".to_owned(),
         None => "stopped".to_owned(),
     }
 }

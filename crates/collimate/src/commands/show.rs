@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use collimate_schema::RunSummary;
 
 use super::runs::state;
-use super::{Exit, RESULTS, TABLE};
+use super::{Exit, NUMBERS, REPORTS};
 use crate::cli::ShowArgs;
 use crate::output;
 
@@ -16,16 +16,18 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
     let Some(run) = RunSummary::read(path)? else {
         bail!("{} is not a run folder: `collimate runs` lists those there are", path.display());
     };
-    let has = |name: &str| run.artifacts.iter().any(|it| it == name);
-    match &args.artifact {
-        Some(name) if has(name) => output::print(&content(&path.join(name))?),
+    let has = |name: &&str| run.artifacts.iter().any(|it| it == name);
+    let wanted = match &args.artifact {
+        Some(name) if has(&name.as_str()) => Some(name.as_str()),
         Some(name) => {
             let made = if run.artifacts.is_empty() { "nothing yet".to_owned() } else { run.artifacts.join(", ") };
             bail!("{} has no artefact `{name}`: it made {made}", path.display());
         }
-        None if args.json && has(RESULTS) => output::print(&content(&path.join(RESULTS))?),
+        None => if args.json { NUMBERS } else { REPORTS }.into_iter().find(has),
+    };
+    match wanted {
+        Some(name) => output::print(&content(&path.join(name))?),
         None if args.json => output::print_json(&run)?,
-        None if has(TABLE) => output::print(&content(&path.join(TABLE))?),
         None => output::print(&summary(&run)),
     }
     Ok(Exit::Ok)

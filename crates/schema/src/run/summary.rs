@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::identity::Identity;
 use super::lock::{LOCK, name_of_holder};
 use super::{LINEAGE, Lineage};
+use crate::whole::files_below;
 use crate::{Hash, RunError};
 
 /// What can be told of a run folder from outside, while another process may be writing to it.
@@ -42,14 +43,12 @@ impl RunSummary {
                 artifacts.push(name);
             }
         }
-        let mut journals: Vec<_> = fs::read_dir(path.join("journal"))
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|it| it.path())
-            .filter_map(|it| Some((it.file_stem()?.to_str()?.to_owned(), whole_lines(&it).len())))
-            .collect();
-        journals.sort();
+        let folder = path.join("journal");
+        let files = if folder.exists() { files_below(&folder)? } else { Vec::new() };
+        let journals = files.into_iter().map(|file| {
+            let stage = file.strip_prefix(&folder).unwrap_or(&file).with_extension("");
+            (stage.display().to_string(), whole_lines(&file).len())
+        });
         let lock = File::open(path.join(LOCK)).ok();
         let holder = lock.filter(|it| matches!(it.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
         Ok(Some(RunSummary {
@@ -58,7 +57,7 @@ impl RunSummary {
             hash: identity.hash,
             config: identity.config,
             artifacts,
-            journals,
+            journals: journals.collect(),
             holder: holder.map(name_of_holder),
         }))
     }

@@ -1,0 +1,227 @@
+//! `collimate pretrain harbor`: G_base from nothing. It learns to help with everything, and to apply whatever policy it is
+//! *shown*; it internalises none, since every document that shows a policy shows another random one.
+//!
+//! The loss is on thoughts and answers only. Departs from common practice in its drills: documents that look every line of a
+//! shown policy up. Without them, looking up a clause stays at chance for millions of tokens.
+
+mod measure;
+
+use burn::tensor::Device;
+use collimate_model::{Codec, Config as ModelConfig, Control, Encoded, Model, Stored, Tokenizer, Weights};
+use collimate_schema::{Artifact, RunFolder, Seed, write_whole};
+use collimate_train::{AdamW, Batch, Schedule, score, sft_step};
+use collimate_world::{Mixture, document, held_out_documents};
+use serde::{Deserialize, Serialize};
+
+use self::measure::{MEASURED, measure};
+use super::learner::Learner;
+use crate::progress::Progress;
+
+pub use measure::Accuracies;
+
+/// Everything that decides what the base model becomes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Pretrain {
+    /// Seed of weights and documents.
+    pub seed: u64,
+    /// Width of the residual stream.
+    pub hidden: usize,
+    /// Layers.
+    pub layers: usize,
+    /// Query heads.
+    pub heads: usize,
+    /// Key-value heads.
+    pub kv_heads: usize,
+    /// Feed-forward width.
+    pub ffn: usize,
+    /// Longest context, tokens.
+    pub positions: usize,
+    /// Optimizer steps.
+    pub steps: u64,
+    /// Documents per step.
+    pub documents: u64,
+    /// Highest learning rate.
+    pub lr: f32,
+    /// Learning rate of the last step.
+    pub lr_floor: f32,
+    /// Steps of the linear rise.
+    pub warmup: u64,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Mixture of the first steps.
+    pub early: Mixture,
+    /// Mixture of the rest.
+    pub late: Mixture,
+    /// Share of the steps that follow the early mixture.
+    pub early_share: f64,
+    /// Steps between checkpoints.
+    pub checkpoint_every: u64,
+    /// Held-out documents of each kind in the final measurement.
+    pub measured: usize,
+}
+
+/// The shipped base model.
+pub fn base() -> Pretrain {
+    Pretrain {
+        seed: 1,
+        hidden: 192,
+        layers: 4,
+        heads: 6,
+        kv_heads: 2,
+        ffn: 512,
+        positions: 512,
+        steps: 3000,
+        documents: 40,
+        lr: 2e-3,
+        lr_floor: 1e-4,
+        warmup: 100,
+        weight_decay: 0.05,
+        early: Mixture { drill: 0.35, policy: 0.25, helpful: 0.13, judge: 0.12, capability: 0.15 },
+        late: Mixture { drill: 0.08, policy: 0.38, helpful: 0.13, judge: 0.28, capability: 0.13 },
+        early_share: 0.4,
+        checkpoint_every: 200,
+        measured: 500,
+    }
+}
+
+/// The same method, small: for tests.
+pub fn tiny() -> Pretrain {
+    Pretrain {
+        hidden: 32,
+        layers: 2,
+        heads: 2,
+        kv_heads: 1,
+        ffn: 64,
+        steps: 6,
+        documents: 8,
+        warmup: 2,
+        checkpoint_every: 2,
+        measured: 4,
+        ..base()
+    }
+}
+
+const BATCH_POSITIONS: usize = 4096; // per micro-batch: what stays in cache on a small machine
+
+/// The tokenizer and template that every Harbor model shares.
+pub fn harbor_codec() -> Codec {
+    Codec::new(Tokenizer::build(&collimate_world::words()))
+}
+
+impl Pretrain {
+    fn model(&self, codec: &Codec) -> ModelConfig {
+        ModelConfig {
+            hidden_size: self.hidden,
+            num_hidden_layers: self.layers,
+            num_attention_heads: self.heads,
+            num_key_value_heads: self.kv_heads,
+            head_dim: self.hidden / self.heads,
+            intermediate_size: self.ffn,
+            vocab_size: codec.tokenizer.vocab_size(),
+            max_position_embeddings: self.positions,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            bos_token_id: codec.tokenizer.control(Control::Bos),
+            eos_token_id: codec.tokenizer.control(Control::End),
+        }
+    }
+
+    fn schedule(&self) -> Schedule {
+        Schedule { peak: self.lr, floor: self.lr_floor, n_warmup: self.warmup, n_steps: self.steps }
+    }
+
+    fn mixture(&self, step: u64) -> &Mixture {
+        if (step as f64) < self.early_share * self.steps as f64 { &self.early } else { &self.late }
+    }
+}
+
+/// Trains the base model, stores it in bf16 as a Hugging Face directory `model/` of the run, and measures the stored file.
+pub fn pretrain(run: &RunFolder, cfg: &Pretrain, progress: &Progress) -> anyhow::Result<Artifact<Accuracies>> {
+    let codec = harbor_codec();
+    let seed = Seed(cfg.seed);
+    let stored = run.stage_dir("model", &[], |dir| {
+        let (weights, n_tokens) = train(run, cfg, &codec, progress)?;
+        let model = Model::new(weights, codec.clone())?;
+        model.save(&dir.join("harbor-base"), Stored::Bf16)?;
+        anyhow::Ok(write_whole(&dir.join("tokens"), n_tokens.to_string().as_bytes())?)
+    })?;
+    let accuracies = run.stage("accuracies", &[&stored.id], || {
+        let model = Model::load(&stored.value.join("harbor-base"), &Device::flex())?;
+        measure(run, &model, cfg.measured, seed, progress)
+    })?;
+    let tokens = std::fs::read_to_string(stored.value.join("tokens"))?;
+    run.write_text("README.md", &model_card(cfg, tokens.trim(), &accuracies.value), &[&accuracies.id])?;
+    Ok(accuracies)
+}
+
+/// The text that goes beside the weights.
+fn model_card(cfg: &Pretrain, tokens: &str, accuracies: &Accuracies) -> String {
+    let config = serde_json::to_string_pretty(cfg).expect("a config is plain data");
+    format!(
+        "# Harbor base model\n\n\
+         G_base of the embedded world, made by `collimate pretrain harbor`: it helps with everything it is asked, applies whatever \
+         policy it is shown, and has internalised none. {tokens} tokens, seed {}, bf16. The numbers below are of this file, on \
+         requests that training never saw, sampled greedily; intervals are 95 % (Wilson).\n\n{}\n## Configuration\n\n```json\n{config}\n```\n",
+        cfg.seed,
+        accuracies.to_markdown()
+    )
+}
+
+/// Trains the base model in `run`, or resumes; returns the trained weights and the number of tokens seen.
+fn train(run: &RunFolder, cfg: &Pretrain, codec: &Codec, progress: &Progress) -> anyhow::Result<(Weights, u64)> {
+    let seed = Seed(cfg.seed);
+    let adamw = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: cfg.weight_decay };
+    let fresh = || Weights::init(&cfg.model(codec), seed.child("weights"), &Device::flex());
+    let (start, mut learner) = Learner::resume_or(run, "pretrain", adamw, fresh)?;
+    let mut metrics = run.metrics("pretrain", start)?;
+    let mut n_tokens = metrics.rows()?.iter().rev().find_map(|it| it.get("tokens")).unwrap_or(0.0) as u64;
+    let bar = progress.stage("pretrain", cfg.steps);
+    bar.advance(start);
+    for step in start..cfg.steps {
+        let sequences = batch(cfg, codec, seed, step);
+        n_tokens += sequences.iter().map(|it| it.len() as u64).sum::<u64>();
+        let lr = cfg.schedule().at(step);
+        let batches = Batch::split(&sequences, BATCH_POSITIONS);
+        let stats = sft_step(&mut learner.weights, &mut learner.adam, &batches, lr)?;
+        let (loss, grad_norm) = (f64::from(stats.loss), f64::from(stats.grad_norm));
+        metrics.log(step, [("loss", loss), ("grad_norm", grad_norm), ("lr", lr.into()), ("tokens", n_tokens as f64)])?;
+        bar.advance(1);
+        bar.note(&format!("loss {loss:.3}, {:.1}M tokens", n_tokens as f64 / 1e6));
+        let done = step + 1;
+        if done % cfg.checkpoint_every == 0 && done < cfg.steps {
+            for (name, share) in glance(&learner.weights, codec, seed) {
+                metrics.log(step, [(name.as_str(), share)])?;
+            }
+            learner.keep(run, "pretrain", done)?;
+        }
+    }
+    Ok((learner.weights, n_tokens))
+}
+
+fn batch(cfg: &Pretrain, codec: &Codec, seed: Seed, step: u64) -> Vec<Encoded> {
+    (step * cfg.documents..(step + 1) * cfg.documents)
+        .map(|index| {
+            let document = document(seed.child("documents"), index, cfg.mixture(step));
+            codec.encode_target(&document.context, &document.target)
+        })
+        .collect()
+}
+
+/// A cheap lower bound of the greedy accuracy, while training: the share of held-out documents of which every trained token
+/// has a probability above one half.
+fn glance(weights: &Weights, codec: &Codec, seed: Seed) -> Vec<(String, f64)> {
+    const N: usize = 60; // per kind: seconds, not minutes
+    let model = collimate_model::Transformer::new(weights);
+    let mut shares = Vec::new();
+    for (name, kind, encoded) in MEASURED {
+        let mut n_sure = 0;
+        for document in held_out_documents(kind, encoded, N, seed.child("glance")) {
+            let sequence = codec.encode_target(&document.context, &document.target);
+            let logprobs = score(&model, &Batch::new(&[&sequence]));
+            n_sure += usize::from(logprobs.iter().all(|it| *it > 0.5_f32.ln()));
+        }
+        shares.push((format!("sure/{name}"), n_sure as f64 / N as f64));
+    }
+    shares
+}

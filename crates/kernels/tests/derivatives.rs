@@ -1,0 +1,136 @@
+//! Every fused pass against its plain body, and every derivative against finite differences.
+
+use burn::Tensor;
+use burn::tensor::{Device, TensorData};
+use collimate_kernels::{Heads, Rotary, attention, head_scores, plain, rms_norm, swiglu};
+
+/// Values in (-scale, scale) that look random and are the same everywhere.
+fn noise(seed: u32, shape: [usize; 2], scale: f32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12_345);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ((state >> 8) as f32 / (1 << 23) as f32 - 1.0) * scale
+    };
+    (0..shape[0] * shape[1]).map(|_| next()).collect()
+}
+
+fn tensor(values: &[f32], shape: [usize; 2]) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values.to_vec(), shape), &Device::flex())
+}
+
+fn values(tensor: Tensor<2>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().expect("f32")
+}
+
+type Op<'a> = &'a dyn Fn(&[Tensor<2>]) -> Tensor<2>;
+
+/// Output of `op`, and the gradients of sum(output * mix) with respect to each input.
+fn run(op: Op<'_>, inputs: &[Tensor<2>], mix: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
+    let leaves: Vec<Tensor<2>> = inputs.iter().map(|it| it.clone().autodiff().require_grad()).collect();
+    let out = op(&leaves);
+    let shape = out.dims();
+    let grads = (out.clone() * tensor(mix, shape).autodiff()).sum().backward();
+    let gradient = |leaf: &Tensor<2>| values(leaf.grad(&grads).expect("every input has a gradient"));
+    (values(out.inner()), leaves.iter().map(gradient).collect())
+}
+
+fn close(what: &str, left: &[f32], right: &[f32], tolerance: f32) {
+    assert_eq!(left.len(), right.len(), "{what}: sizes");
+    let size = right.iter().fold(1.0_f32, |largest, it| largest.max(it.abs()));
+    for (index, (l, r)) in left.iter().zip(right).enumerate() {
+        assert!((l - r).abs() <= tolerance * size, "{what}: element {index} is {l}, expected {r}");
+    }
+}
+
+/// `fused` computes what `plain` does, forward and backward, and its derivative along a random direction is the slope.
+fn check(name: &str, fused: Op<'_>, plain: Op<'_>, inputs: &[(Vec<f32>, [usize; 2])]) {
+    let tensors: Vec<Tensor<2>> = inputs.iter().map(|(values, shape)| tensor(values, *shape)).collect();
+    let mix = noise(99, fused(&tensors).dims(), 1.0);
+    let (out, grads) = run(fused, &tensors, &mix);
+    let (plain_out, plain_grads) = run(plain, &tensors, &mix);
+    close(&format!("{name}: output"), &out, &plain_out, 2e-6);
+    close(&format!("{name}: output without autodiff"), &values(fused(&tensors)), &out, 0.0);
+    for (index, (grad, plain_grad)) in grads.iter().zip(&plain_grads).enumerate() {
+        close(&format!("{name}: gradient {index}"), grad, plain_grad, 5e-6);
+    }
+    for (index, (start, shape)) in inputs.iter().enumerate() {
+        let direction = noise(7 + index as u32, *shape, 1.0);
+        let at = |step: f32| {
+            let moved: Vec<f32> = start.iter().zip(&direction).map(|(x, d)| x + step * d).collect();
+            let mut tensors = tensors.clone();
+            tensors[index] = tensor(&moved, *shape);
+            let out = values(fused(&tensors));
+            out.iter().zip(&mix).map(|(out, mix)| f64::from(*out) * f64::from(*mix)).sum::<f64>()
+        };
+        const STEP: f32 = 4e-3;
+        let slope = (at(STEP) - at(-STEP)) / f64::from(2.0 * STEP);
+        let along: f64 = grads[index].iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+        let error = (slope - along).abs() / along.abs().max(1.0);
+        assert!(error < 2e-3, "{name}: slope along a direction of input {index} is {slope}, gradient says {along}");
+    }
+}
+
+#[test]
+fn rms_norm_and_its_derivative() {
+    for shape in [[1, 8], [5, 24], [200, 192]] {
+        let inputs = [(noise(1, shape, 2.0), shape), (noise(2, [1, shape[1]], 1.0), [1, shape[1]])];
+        let fused = |it: &[Tensor<2>]| rms_norm(it[0].clone(), it[1].clone(), 1e-5);
+        let plain = |it: &[Tensor<2>]| plain::rms_norm(it[0].clone(), it[1].clone(), 1e-5);
+        check(&format!("rms_norm {shape:?}"), &fused, &plain, &inputs);
+    }
+}
+
+#[test]
+fn swiglu_and_its_derivative() {
+    for shape in [[1, 2], [7, 80], [130, 64]] {
+        let fused = |it: &[Tensor<2>]| swiglu(it[0].clone());
+        let plain = |it: &[Tensor<2>]| plain::swiglu(it[0].clone());
+        check(&format!("swiglu {shape:?}"), &fused, &plain, &[(noise(3, shape, 6.0), shape)]);
+    }
+}
+
+#[test]
+fn swiglu_saturates() {
+    let out = values(swiglu(tensor(&[-200.0, 200.0, 3.0, 3.0], [1, 4])));
+    close("swiglu at its limits", &out, &[0.0, 600.0], 1e-6);
+}
+
+#[test]
+fn attention_and_its_derivative() {
+    // Heads, key-value heads, width, batch, time: widths and times off the tiles, one position, groups of 1 and 3.
+    for (n_query, n_kv, width, batch, time) in [(6, 2, 4, 2, 5), (2, 2, 16, 3, 17), (6, 2, 32, 2, 40), (3, 1, 10, 1, 1)] {
+        let heads = Heads { n_query, n_kv, width };
+        let rotary = Rotary::new(64, width, 10_000.0);
+        let shape = [batch * time, heads.fused_width()];
+        let fused = |it: &[Tensor<2>]| attention(it[0].clone(), heads, &rotary, time);
+        let plain = |it: &[Tensor<2>]| plain::attention(it[0].clone(), heads, &rotary, time);
+        check(&format!("attention {heads:?} {batch}x{time}"), &fused, &plain, &[(noise(4, shape, 1.5), shape)]);
+    }
+}
+
+#[test]
+fn head_and_its_derivative() {
+    for (n_tokens, width, n_vocab) in [(1, 4, 3), (19, 24, 61), (33, 16, 200)] {
+        let targets: Vec<u32> = (0..n_tokens as u32).map(|it| (it * 7 + 1) % n_vocab as u32).collect();
+        let shapes = [[n_tokens, width], [n_vocab, width]];
+        let fused = |it: &[Tensor<2>]| {
+            let scores = head_scores(it[0].clone(), it[1].clone(), &targets);
+            Tensor::stack(vec![scores.logprob, scores.entropy], 1)
+        };
+        let plain = |it: &[Tensor<2>]| {
+            let scores = plain::token_scores(it[0].clone().matmul(it[1].clone().transpose()), &targets);
+            Tensor::cat(vec![-scores.clone().narrow(1, 0, 1), scores.narrow(1, 1, 1)], 1)
+        };
+        let inputs = [(noise(5, shapes[0], 1.0), shapes[0]), (noise(6, shapes[1], 1.0), shapes[1])];
+        check(&format!("head {n_tokens}x{n_vocab}"), &fused, &plain, &inputs);
+    }
+}
+
+#[test]
+fn head_loss_of_extreme_logits_is_finite() {
+    let hidden = tensor(&[100.0, -100.0], [2, 1]);
+    let table = tensor(&[1.0, -1.0, 0.0], [3, 1]);
+    let nll = collimate_kernels::head_loss(hidden, table, &[0, 0]);
+    let nll: Vec<f32> = nll.into_data().try_into_vec().expect("f32");
+    close("extreme logits", &nll, &[0.0, 200.0], 1e-6);
+}

@@ -1,0 +1,161 @@
+//! Gradients of the losses against finite differences, on a tiny model. With beta1 = 0 and no clipping, the first moment
+//! after a step is the gradient; with learning rate 0, a step reports its loss and changes nothing.
+
+mod tiny;
+
+use std::collections::BTreeMap;
+
+use burn::Tensor;
+use burn::tensor::TensorData;
+use collimate_model::{Transformer, Weights, read_tensors};
+use collimate_train::{Adam, AdamW, Batch, Rl, RlBatch, RlToken, StepError, rl_step, score, sft_step};
+use tiny::{device, encoded, sequences, weights};
+
+const PROBE: AdamW = AdamW { beta1: 0.0, beta2: 0.9, eps: 1e-8, weight_decay: 0.0 };
+
+fn probe(weights: &Weights) -> Adam {
+    Adam::new(weights, PROBE, f32::INFINITY)
+}
+
+fn gradient(adam: &Adam, weights: &Weights) -> BTreeMap<String, Tensor<2>> {
+    let bytes = adam.to_bytes(weights.config());
+    read_tensors(&bytes, &weights.config().tensors(), "m.", &device()).expect("the state is whole")
+}
+
+fn host(tensor: &Tensor<2>) -> Vec<f32> {
+    tensor.to_data().try_into_vec().expect("f32")
+}
+
+/// The loss moves along a random direction in every tensor as `gradient` says.
+fn check(gradient: &BTreeMap<String, Tensor<2>>, loss: impl Fn(&mut Weights) -> f32) {
+    for (index, (name, grad)) in gradient.iter().enumerate() {
+        let grad = host(grad);
+        let size = grad.iter().map(|it| it * it).sum::<f32>().sqrt();
+        assert!(size > 1e-6, "`{name}` gets no gradient");
+        // Along the gradient itself, bent by signs that look random, so that the slope is large against rounding.
+        let bend = |at: usize| if (at * 2_654_435_761 + index) % 7 == 0 { -0.5 } else { 1.0 };
+        let direction: Vec<f32> = grad.iter().enumerate().map(|(at, it)| it / size * bend(at)).collect();
+        let at = |step: f32| {
+            let mut moved = weights();
+            moved.update(|it, tensor| {
+                if it != name {
+                    return tensor;
+                }
+                let shape = tensor.dims();
+                let values: Vec<f32> = host(&tensor).iter().zip(&direction).map(|(x, d)| x + step * d).collect();
+                Tensor::from_data(TensorData::new(values, shape), &device())
+            });
+            f64::from(loss(&mut moved))
+        };
+        const STEP: f32 = 1e-2;
+        let slope = (at(STEP) - at(-STEP)) / f64::from(2.0 * STEP);
+        let along: f64 = grad.iter().zip(&direction).map(|(g, d)| f64::from(*g) * f64::from(*d)).sum();
+        let error = (slope - along).abs() / along.abs().max(1e-2);
+        assert!(error < 1e-2, "`{name}`: the loss moves by {slope}, the gradient says {along}");
+    }
+}
+
+#[test]
+fn sft_gradient_is_the_slope_of_its_loss() {
+    let mut batches = Batch::split(&sequences(), 24);
+    assert!(batches.len() > 1, "the step is made of several micro-batches");
+    for (index, trained) in batches.iter_mut().flat_map(|it| &mut it.trained).enumerate() {
+        trained.weight = 0.5 + (index % 3) as f32;
+    }
+    let loss = |weights: &mut Weights| {
+        let mut adam = probe(weights);
+        sft_step(weights, &mut adam, &batches, 0.0).expect("a finite step").loss
+    };
+    let (mut weights, mut adam) = (weights(), probe(&weights()));
+    let stats = sft_step(&mut weights, &mut adam, &batches, 0.0).expect("a finite step");
+    let gradient = gradient(&adam, &weights);
+    let norm: f32 = gradient.values().flat_map(host).map(|it| it * it).sum::<f32>().sqrt();
+    assert!((stats.grad_norm / norm - 1.0).abs() < 1e-4);
+    check(&gradient, loss);
+}
+
+/// Rollouts whose old and reference log-probabilities differ from the current ones by turns, so that some ratios are
+/// clipped above, some below, and some not although they are far from 1.
+fn rollouts(weights: &Weights) -> Vec<RlBatch> {
+    let model = Transformer::new(weights);
+    let rl = |batch: Batch| {
+        let tokens = score(&model, &batch).iter().enumerate().map(|(index, logprob)| RlToken {
+            advantage: [1.0, -0.5, 2.0, -1.5][index % 4],
+            old: logprob + [0.0, 0.5, -0.5, 0.05, -0.05][index % 5],
+            reference: Some(logprob + [0.3, -0.4, 0.1][index % 3]),
+        });
+        RlBatch { tokens: tokens.collect(), batch }
+    };
+    Batch::split(&sequences(), 24).into_iter().map(rl).collect()
+}
+
+#[test]
+fn rl_gradient_is_the_slope_of_its_loss() {
+    let batches = rollouts(&weights());
+    for cfg in [Rl { clip: 0.2, kl: 0.0 }, Rl { clip: 0.2, kl: 0.7 }, Rl { clip: 10.0, kl: 0.1 }] {
+        let loss = |weights: &mut Weights| {
+            let mut adam = probe(weights);
+            rl_step(weights, &mut adam, &batches, &cfg, 0.0).expect("a finite step").loss
+        };
+        let (mut weights, mut adam) = (weights(), probe(&weights()));
+        let stats = rl_step(&mut weights, &mut adam, &batches, &cfg, 0.0).expect("a finite step");
+        assert_eq!(stats.clip_fraction > 0.0, cfg.clip < 1.0);
+        assert!(stats.kl.expect("there is a reference") > 0.0 && stats.entropy > 0.0);
+        check(&gradient(&adam, &weights), loss);
+    }
+}
+
+#[test]
+fn the_loss_is_a_mean_over_tokens_however_sequences_are_split() {
+    let step = |max_positions: usize| {
+        let (mut weights, mut adam) = (weights(), probe(&weights()));
+        let batches = Batch::split(&sequences(), max_positions);
+        let stats = sft_step(&mut weights, &mut adam, &batches, 0.0).expect("a finite step");
+        (batches.len(), stats, gradient(&adam, &weights))
+    };
+    let (n_one, one, one_gradient) = step(10_000);
+    let (n_many, many, many_gradient) = step(1);
+    assert_eq!((n_one, n_many), (1, sequences().len()));
+    assert_eq!(one.n_tokens, many.n_tokens);
+    assert!((one.loss - many.loss).abs() < 1e-5);
+    for (name, one) in &one_gradient {
+        for (one, many) in host(one).iter().zip(host(&many_gradient[name])) {
+            assert!((one - many).abs() < 1e-5, "`{name}`: {one} is not {many}");
+        }
+    }
+}
+
+#[test]
+fn a_fresh_batch_has_ratio_one() {
+    let (mut weights, mut adam) = (weights(), probe(&weights()));
+    let model = Transformer::new(&weights);
+    let fresh = |batch: Batch| {
+        let token = |logprob: f32| RlToken { advantage: 1.0, old: logprob, reference: None };
+        RlBatch { tokens: score(&model, &batch).into_iter().map(token).collect(), batch }
+    };
+    let batches: Vec<RlBatch> = Batch::split(&sequences(), 24).into_iter().map(fresh).collect();
+    let cfg = Rl { clip: 0.2, kl: 0.0 };
+    let stats = rl_step(&mut weights, &mut adam, &batches, &cfg, 0.0).expect("a finite step");
+    assert_eq!((stats.clip_fraction, stats.kl), (0.0, None));
+    assert!(stats.ratio_drift < 1e-5, "{}", stats.ratio_drift);
+    assert!((stats.loss + 1.0).abs() < 1e-5, "with ratio and advantage 1 the loss is -1, not {}", stats.loss);
+}
+
+#[test]
+fn a_batch_without_trained_tokens_is_refused() {
+    let (mut weights, mut adam) = (weights(), probe(&weights()));
+    let untrained = encoded(&[1, 2, 3], 3);
+    let batches = [Batch::new(&[&untrained])];
+    assert_eq!(sft_step(&mut weights, &mut adam, &batches, 0.1), Err(StepError::NothingTrained));
+    assert_eq!(adam.n_steps(), 0);
+}
+
+#[test]
+fn a_broken_gradient_changes_nothing() {
+    let (mut broken, mut adam) = (weights(), probe(&weights()));
+    broken.update(|name, tensor| if name == "model.norm.weight" { tensor * f32::NAN } else { tensor });
+    let before = broken.hash(&[]);
+    let batches = Batch::split(&sequences(), 1000);
+    assert!(matches!(sft_step(&mut broken, &mut adam, &batches, 0.1), Err(StepError::NotFinite(_))));
+    assert_eq!((broken.hash(&[]), adam.n_steps()), (before, 0));
+}

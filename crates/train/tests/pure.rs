@@ -1,0 +1,49 @@
+//! Advantages, schedules and batches: no model.
+
+mod tiny;
+
+use collimate_train::{Advantages, Baseline, Batch, Degenerate, Schedule, Trained, advantages};
+use tiny::encoded;
+
+#[test]
+fn advantages_by_hand() {
+    let of = |rewards: &[f32], baseline| advantages(rewards, baseline);
+    assert_eq!(of(&[1.0, 0.0, 0.5], Baseline::LeaveOneOut), Advantages::Of(vec![0.75, -0.75, 0.0]));
+    assert_eq!(of(&[1.0, 0.0, 0.5], Baseline::GroupMean), Advantages::Of(vec![0.5, -0.5, 0.0]));
+    for baseline in [Baseline::LeaveOneOut, Baseline::GroupMean] {
+        assert_eq!(of(&[], baseline), Advantages::Degenerate(Degenerate::TooFew));
+        assert_eq!(of(&[1.0], baseline), Advantages::Degenerate(Degenerate::TooFew));
+        assert_eq!(of(&[0.3, 0.3, 0.3], baseline), Advantages::Degenerate(Degenerate::NoSpread));
+    }
+}
+
+#[test]
+fn the_schedule_rises_then_falls() {
+    let schedule = Schedule { peak: 1.0, floor: 0.1, n_warmup: 4, n_steps: 10 };
+    let rates: Vec<f32> = (0..12).map(|step| schedule.at(step)).collect();
+    assert_eq!(rates[..5], [0.25, 0.5, 0.75, 1.0, 1.0]);
+    assert!(rates[4..10].windows(2).all(|it| it[0] > it[1]));
+    for last in &rates[9..] {
+        assert!((last - 0.1).abs() < 1e-6, "the floor from the last step on, not {last}");
+    }
+}
+
+#[test]
+fn a_batch_predicts_each_trained_token_from_the_one_before() {
+    let (short, long) = (encoded(&[0, 5, 6], 1), encoded(&[0, 7, 8, 9, 1], 3));
+    let batch = Batch::new(&[&short, &long]);
+    assert_eq!((batch.time, batch.tokens), (4, vec![0, 5, 0, 0, 0, 7, 8, 9]));
+    let expected = [(0, 5), (1, 6), (6, 9), (7, 1)].map(|(at, token)| Trained { at, token, weight: 1.0 });
+    assert_eq!(batch.trained, expected);
+}
+
+#[test]
+fn splitting_keeps_every_trained_token() {
+    let sequences = tiny::sequences();
+    let n_trained: usize = sequences.iter().map(|it| it.n_trained()).sum();
+    for max_positions in [1, 10, 24, 50, 1000] {
+        let batches = Batch::split(&sequences, max_positions);
+        assert_eq!(batches.iter().map(|it| it.trained.len()).sum::<usize>(), n_trained);
+        assert!(batches.iter().all(|it| it.tokens.len() <= max_positions || it.tokens.len() == it.time));
+    }
+}
