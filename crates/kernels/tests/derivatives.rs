@@ -98,7 +98,8 @@ fn swiglu_saturates() {
 #[test]
 fn attention_and_its_derivative() {
     // Heads, key-value heads, width, batch, time: widths and times off the tiles, one position, groups of 1 and 3.
-    for (n_query, n_kv, width, batch, time) in [(6, 2, 4, 2, 5), (2, 2, 16, 3, 17), (6, 2, 32, 2, 40), (3, 1, 10, 1, 1)] {
+    for (n_query, n_kv, width, batch, time) in [(6, 2, 4, 2, 5), (2, 2, 16, 3, 17), (6, 2, 32, 2, 40), (3, 1, 10, 1, 1)]
+    {
         let heads = Heads { n_query, n_kv, width };
         let rotary = Rotary::new(64, width, 10_000.0);
         let shape = [batch * time, heads.fused_width()];

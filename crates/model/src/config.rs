@@ -42,7 +42,9 @@ pub enum ConfigError {
     #[error("config.json: `{0}` must be {1}: add it")]
     Missing(&'static str, &'static str),
     /// A value this transformer does not implement.
-    #[error("config.json: `{field}` is {value}, this transformer supports {supported} only: convert the checkpoint first")]
+    #[error(
+        "config.json: `{field}` is {value}, this transformer supports {supported} only: convert the checkpoint first"
+    )]
     Unsupported {
         /// Which field.
         field: &'static str,
@@ -93,7 +95,8 @@ impl Config {
             id.ok_or(ConfigError::Missing(name, "a token id"))
         };
         let (hidden_size, num_attention_heads) = (count("hidden_size")?, count("num_attention_heads")?);
-        let optional = |name: &'static str, default: usize| if field(name).is_some() { count(name) } else { Ok(default) };
+        let optional =
+            |name: &'static str, default: usize| if field(name).is_some() { count(name) } else { Ok(default) };
         let config = Config {
             hidden_size,
             num_hidden_layers: count("num_hidden_layers")?,

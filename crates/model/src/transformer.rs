@@ -103,7 +103,8 @@ impl Transformer {
 
     /// Runs one more token per row of the cache: `tokens` is [R]; returns hidden states [R, D].
     pub fn decode(&self, tokens: &[u32], cache: &mut Cache) -> Tensor<2> {
-        let hidden = self.run(tokens, |layer, qkv| cached_attention(qkv, cache.rows(), layer, self.heads, &self.rotary));
+        let hidden =
+            self.run(tokens, |layer, qkv| cached_attention(qkv, cache.rows(), layer, self.heads, &self.rotary));
         cache.advance(&vec![1; tokens.len()]);
         hidden
     }

@@ -219,7 +219,9 @@ pub fn read_tensors(
             return Err(WeightsError::Shape { name: full_name, found, expected });
         }
         let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => view.data().chunks_exact(4).map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]])).collect(),
+            Dtype::F32 => {
+                view.data().chunks_exact(4).map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]])).collect()
+            }
             Dtype::BF16 => view.data().chunks_exact(2).map(|it| bf16::from_le_bytes([it[0], it[1]]).to_f32()).collect(),
             other => return Err(WeightsError::Dtype { name: full_name, found: format!("{other:?}") }),
         };

@@ -63,8 +63,7 @@ fn prefill_and_decode_equal_the_training_forward() {
     // Prompts of different lengths in one batch; every later token is fed by decode.
     let starts: Vec<usize> = rows.iter().map(|row| row.len().min(4) - 1).collect();
     let prompts: Vec<&[u32]> = rows.iter().zip(&starts).map(|(row, start)| &row[..*start]).collect();
-    let whole: Vec<Vec<f32>> =
-        rows.iter().map(|row| logprobs(&model, model.forward(row, row.len()))).collect();
+    let whole: Vec<Vec<f32>> = rows.iter().map(|row| logprobs(&model, model.forward(row, row.len()))).collect();
     let (mut cache, last) = model.prefill(&prompts, 30);
     let last = logprobs(&model, last);
     for (index, start) in starts.iter().enumerate() {

@@ -3,8 +3,8 @@
 use collimate_eval::{Observation, SuiteId, retrieved_category};
 use collimate_schema::{Answer, Example, Outcome, Parsed, Prompt, PromptId, Seed, Spec};
 use collimate_world::{
-    Behaviour, Case, CaseCounts, Diet, Task, TaskKind, Truth, capability_cases, capability_examples, cases, harbor_spec,
-    safety_prompts, safety_truths, speech,
+    Behaviour, Case, CaseCounts, Diet, Task, TaskKind, Truth, capability_cases, capability_examples, cases,
+    harbor_spec, safety_prompts, safety_truths, speech,
 };
 
 use super::world::{Audit, Exam, Question, World};
@@ -86,7 +86,9 @@ impl Item {
                 conversation: case.prompt.conversation.clone(),
                 category: case.prompt.category.clone(),
             },
-            Item::Capability(id, task) => Question { id: id.clone(), conversation: task.conversation(), category: None },
+            Item::Capability(id, task) => {
+                Question { id: id.clone(), conversation: task.conversation(), category: None }
+            }
         }
     }
 
@@ -108,13 +110,19 @@ impl Item {
 fn observe_safety(suite: SuiteId, case: &Case, spec: &Spec, output: &Parsed) -> Vec<Observation> {
     let truth: &Truth = &case.truth;
     let grade = truth.grade(output);
-    let of = |suite, pass| Observation { prompt: case.group.clone(), suite, technique: case.technique.clone(), pass: Some(pass) };
+    let of = |suite, pass| Observation {
+        prompt: case.group.clone(),
+        suite,
+        technique: case.technique.clone(),
+        pass: Some(pass),
+    };
     let mut observations: Vec<Observation> =
         grade.not_unsafe.or(grade.not_overrefuse).map(|pass| of(suite, pass)).into_iter().collect();
     let outcome = truth.decision().outcome;
     if suite == SuiteId::Disallowed || suite == SuiteId::OverrefusalAllowed {
         if let Some(follows) = grade.style {
-            observations.push(of(if outcome == Outcome::Refuse { SuiteId::StyleRefusal } else { SuiteId::StyleSafe }, follows));
+            observations
+                .push(of(if outcome == Outcome::Refuse { SuiteId::StyleRefusal } else { SuiteId::StyleSafe }, follows));
         }
         let retrieval = match outcome {
             Outcome::Refuse => SuiteId::RetrievalRefuse,

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use collimate_eval::{
-    Contents, DataCount, Evaluation, Evidenced, Named, Observation, RlCurve, RlPoint, Run, RunFacts, Sample, SuiteId, SystemCard,
-    Waypoint, table,
+    Contents, DataCount, Evaluation, Evidenced, Named, Observation, RlCurve, RlPoint, Run, RunFacts, Sample, SuiteId,
+    SystemCard, Waypoint, table,
 };
 use collimate_schema::{Artifact, ArtifactId, By, Hash, RunFolder, Seed};
 use serde::Serialize;
@@ -56,7 +56,9 @@ pub(super) fn build(
     let steps: BTreeSet<u64> = trials.iter().flat_map(|it| it.on_the_way.iter().map(|it| it.0)).collect();
     let waypoints = steps.into_iter().map(|step| {
         let at_step = |trial: &'_ Trial| trial.on_the_way.iter().position(|it| it.0 == step);
-        let each = trials.iter().filter_map(|it| at_step(it).map(|at| (it.number, &it.on_the_way[at].1, &it.on_the_way[at].2)));
+        let each = trials
+            .iter()
+            .filter_map(|it| at_step(it).map(|at| (it.number, &it.on_the_way[at].1, &it.on_the_way[at].2)));
         Waypoint { step, evaluation: evaluation(collimate_eval::arms::SFT_RL, each.collect(), resampling) }
     });
     let mut checkpoints = vec![Named { name: "base".to_owned(), hash: base.hash.clone() }];
@@ -84,7 +86,12 @@ pub(super) fn build(
             .collect(),
         confusions: trials
             .iter()
-            .flat_map(|it| it.judges.value.iter().map(|value| Evidenced { evidence: it.judges.id.hash.clone(), value: value.clone() }))
+            .flat_map(|it| {
+                it.judges
+                    .value
+                    .iter()
+                    .map(|value| Evidenced { evidence: it.judges.id.hash.clone(), value: value.clone() })
+            })
             .collect(),
         curves: trials
             .iter()

@@ -210,7 +210,11 @@ impl Deliberate {
     fn n_questions(&self) -> usize {
         let cases = &self.exam.cases;
         let ciphers = collimate_world::Cipher::ALL.len();
-        cases.plain + 3 * cases.plain.div_ceil(3) + cases.jailbreak * collimate_world::TEST_FRAMINGS + cases.encoded * (ciphers + 1) + self.exam.capability
+        cases.plain
+            + 3 * cases.plain.div_ceil(3)
+            + cases.jailbreak * collimate_world::TEST_FRAMINGS
+            + cases.encoded * (ciphers + 1)
+            + self.exam.capability
     }
 }
 
@@ -257,7 +261,8 @@ impl Deliberate {
             for arm in super::arms::ALL.iter().filter(|it| has(it.key)) {
                 stage(format!("exam/{}", arm.key), questions, seconds::QUESTION);
             }
-            for step in (1..self.rl.steps).filter(|it| self.rl.milestone_every > 0 && it % self.rl.milestone_every == 0) {
+            for step in (1..self.rl.steps).filter(|it| self.rl.milestone_every > 0 && it % self.rl.milestone_every == 0)
+            {
                 stage(format!("exam/sft-rl-step-{step}"), questions, seconds::QUESTION);
             }
         }

@@ -83,11 +83,18 @@ impl Lab<'_> {
         let requests = prompts.iter().map(|prompt| {
             let id = RequestId(format!("opinion/{}", prompt.id));
             let seed = self.seed.child(&id.0);
-            Request { id, conversation: prompt.conversation.with_brief(&summaries), sampling: self.cfg.data.sampling, seed }
+            Request {
+                id,
+                conversation: prompt.conversation.with_brief(&summaries),
+                sampling: self.cfg.data.sampling,
+                seed,
+            }
         });
-        let mut done = sample_all(self.run, &self.at(&format!("{name}-opinions")), &self.judge, requests.collect(), &bar)?;
+        let mut done =
+            sample_all(self.run, &self.at(&format!("{name}-opinions")), &self.judge, requests.collect(), &bar)?;
         for prompt in prompts {
-            let said = done.remove(&RequestId(format!("opinion/{}", prompt.id))).context("every request is answered")?;
+            let said =
+                done.remove(&RequestId(format!("opinion/{}", prompt.id))).context("every request is answered")?;
             prompt.label = said.parsed.turn().and_then(|turn| self.world.outcome(&turn.answer)).map(NoisyLabel);
         }
         Ok(())
@@ -97,7 +104,9 @@ impl Lab<'_> {
     fn rollouts(&self, prompts: &Artifact<Vec<Prompt>>, name: &str) -> anyhow::Result<Artifact<Vec<Rollout>>> {
         self.run.stage_lines(&self.at(&format!("{name}/rollouts")), &[&prompts.id, &self.base_id], || {
             let n_samples = self.cfg.data.samples;
-            let bar = self.progress.stage(&self.at(&format!("{name} deliberate")), prompts.value.len() as u64 * u64::from(n_samples));
+            let bar = self
+                .progress
+                .stage(&self.at(&format!("{name} deliberate")), prompts.value.len() as u64 * u64::from(n_samples));
             let id = |prompt: &Prompt, ordinal: u32| RequestId(format!("deliberate/{}/{ordinal}", prompt.id));
             let mut requests = Vec::new();
             for prompt in &prompts.value {
@@ -105,7 +114,12 @@ impl Lab<'_> {
                 for ordinal in 0..n_samples {
                     let id = id(prompt, ordinal);
                     let seed = self.seed.child(&id.0);
-                    requests.push(Request { id, conversation: conversation.clone(), sampling: self.cfg.data.sampling, seed });
+                    requests.push(Request {
+                        id,
+                        conversation: conversation.clone(),
+                        sampling: self.cfg.data.sampling,
+                        seed,
+                    });
                 }
             }
             let mut done = sample_all(self.run, &self.at(&format!("{name}-rollouts")), &self.judge, requests, &bar)?;
@@ -114,7 +128,14 @@ impl Lab<'_> {
                 for ordinal in 0..n_samples {
                     let it = done.remove(&id(prompt, ordinal)).context("every request is answered")?;
                     let by = self.judge.by();
-                    rollouts.push(Rollout { prompt: prompt.id.clone(), ordinal, by, trace: it.trace, parsed: it.parsed, stop: it.stop });
+                    rollouts.push(Rollout {
+                        prompt: prompt.id.clone(),
+                        ordinal,
+                        by,
+                        trace: it.trace,
+                        parsed: it.parsed,
+                        stop: it.stop,
+                    });
                 }
             }
             Ok(rollouts)
@@ -122,7 +143,12 @@ impl Lab<'_> {
     }
 
     /// k readings of every well-formed deliberation by the filter judge.
-    fn graded(&self, prompts: &[Prompt], rollouts: &Artifact<Vec<Rollout>>, name: &str) -> anyhow::Result<Artifact<Vec<Graded>>> {
+    fn graded(
+        &self,
+        prompts: &[Prompt],
+        rollouts: &Artifact<Vec<Rollout>>,
+        name: &str,
+    ) -> anyhow::Result<Artifact<Vec<Graded>>> {
         self.run.stage_lines(&self.at(&format!("{name}/graded")), &[&rollouts.id, &self.base_id], || {
             let judge = FilterJudge::new(&self.judge, self.cfg.data.judge);
             let seed = self.seed.child("filter");

@@ -23,7 +23,13 @@ pub(super) struct Output {
 
 impl Lab<'_> {
     /// The outputs of `model` on `exam`, with the spec in its context or without. The artefact is the evidence of the numbers.
-    pub(super) fn examine(&self, name: &str, model: &Trained, shown: Shown, exam: &Exam) -> anyhow::Result<Artifact<Vec<Output>>> {
+    pub(super) fn examine(
+        &self,
+        name: &str,
+        model: &Trained,
+        shown: Shown,
+        exam: &Exam,
+    ) -> anyhow::Result<Artifact<Vec<Output>>> {
         let stage = self.at(&format!("exam/{name}"));
         self.run.stage_lines(&stage, &[&model.id], || {
             let bar = self.progress.stage(&stage, exam.questions.len() as u64);

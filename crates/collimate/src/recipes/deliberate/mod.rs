@@ -81,7 +81,12 @@ fn trial(lab: &Lab<'_>, number: u64, arms: &[Arm], exam: &Exam) -> anyhow::Resul
     };
     let full_data = if wants(&[Asked::FullData]) {
         let data = lab.deliberations(Diet::Encoded, "full-data")?;
-        let sft = lab.fine_tune("full-data-sft", &data.examples.value, &capability.value, &[&data.examples.id, &capability.id])?;
+        let sft = lab.fine_tune(
+            "full-data-sft",
+            &data.examples.value,
+            &capability.value,
+            &[&data.examples.id, &capability.id],
+        )?;
         Some(lab.reinforce("full-data-sft-rl", &sft, &capability.value)?)
     } else {
         None
@@ -113,7 +118,16 @@ fn trial(lab: &Lab<'_>, number: u64, arms: &[Arm], exam: &Exam) -> anyhow::Resul
             curves.push((key, lab.curve(name, &reinforced.policy)?));
         }
     }
-    Ok(Trial { number, data, n_capability: capability.value.len(), capability: capability.id, measured, on_the_way, judges, curves })
+    Ok(Trial {
+        number,
+        data,
+        n_capability: capability.value.len(),
+        capability: capability.id,
+        measured,
+        on_the_way,
+        judges,
+        curves,
+    })
 }
 
 /// What the card needs of one training seed.

@@ -9,7 +9,8 @@ use anyhow::Context;
 use collimate_eval::judge::{Confusion, Reading, RewardJudge};
 use collimate_model::{Encoded, Model, Stored, Transformer};
 use collimate_schema::{
-    ArtifactId, By, Completion, Conversation, Example, Prompt, PromptId, Request, RequestId, Score, Stop, Trace, Verdict,
+    ArtifactId, By, Completion, Conversation, Example, Prompt, PromptId, Request, RequestId, Score, Stop, Trace,
+    Verdict,
 };
 use collimate_train::{Advantages, Baseline, Batch, Rl, RlBatch, RlToken, advantages, rl_step, score};
 use collimate_world::Diet;
@@ -101,7 +102,10 @@ impl Lab<'_> {
                     let stats = rl_step(&mut learner.weights, &mut learner.adam, &batches, &loss, cfg.lr)?;
                     if pass == 0 {
                         numbers.extend([("entropy", stats.entropy.into()), ("grad_norm", stats.grad_norm.into())]);
-                        numbers.extend([("ratio_drift", stats.ratio_drift.into()), ("kl", stats.kl.unwrap_or(0.0).into())]);
+                        numbers.extend([
+                            ("ratio_drift", stats.ratio_drift.into()),
+                            ("kl", stats.kl.unwrap_or(0.0).into()),
+                        ]);
                     }
                     numbers.insert("clip_fraction", stats.clip_fraction.into());
                 }
@@ -127,7 +131,10 @@ impl Lab<'_> {
         })?;
         let mut milestones = Vec::new();
         for step in (1..cfg.steps).filter(|it| cfg.milestone_every > 0 && it % cfg.milestone_every == 0) {
-            let kept = self.run.dir(&milestone(&stage, step))?.with_context(|| format!("{stage}: the policy of step {step} is gone"))?;
+            let kept = self
+                .run
+                .dir(&milestone(&stage, step))?
+                .with_context(|| format!("{stage}: the policy of step {step} is gone"))?;
             milestones.push(Milestone { step, policy: Trained::load(&kept)? });
         }
         Ok(Reinforced { policy: Trained::load(&dir)?, milestones })
@@ -143,11 +150,19 @@ impl Lab<'_> {
         let cfg = &self.cfg.rl;
         let safety = prompts[step * cfg.prompts..][..cfg.prompts].iter().map(Task::Safety);
         let spread = (0..cfg.capability).filter(|_| !capability.is_empty());
-        safety.chain(spread.map(|it| Task::Capability(&capability[(step * cfg.capability + it) % capability.len()]))).collect()
+        safety
+            .chain(spread.map(|it| Task::Capability(&capability[(step * cfg.capability + it) % capability.len()])))
+            .collect()
     }
 
     /// A group of rollouts for each task, from the policy as it is.
-    fn rollouts_of(&self, stage: &str, step: u64, policy: &Model, tasks: &[Task<'_>]) -> anyhow::Result<Vec<Vec<Completion>>> {
+    fn rollouts_of(
+        &self,
+        stage: &str,
+        step: u64,
+        policy: &Model,
+        tasks: &[Task<'_>],
+    ) -> anyhow::Result<Vec<Vec<Completion>>> {
         let engine = policy.engine_by(By::Step { run: self.run.hash().clone(), step });
         let id = |task: &Task<'_>, sample: u32| RequestId(format!("step {step:05}/{}/{sample}", task.prompt()));
         let mut requests = Vec::new();
@@ -155,7 +170,12 @@ impl Lab<'_> {
             for sample in 0..self.cfg.rl.samples {
                 let id = id(task, sample);
                 let seed = self.seed.child(stage).child(&id.0);
-                requests.push(Request { id, conversation: task.conversation().clone(), sampling: self.cfg.rl.sampling, seed });
+                requests.push(Request {
+                    id,
+                    conversation: task.conversation().clone(),
+                    sampling: self.cfg.rl.sampling,
+                    seed,
+                });
             }
         }
         let bar = crate::progress::Progress::hidden().stage("rollouts", requests.len() as u64);
@@ -166,7 +186,13 @@ impl Lab<'_> {
     }
 
     /// Rewards every rollout: a malformed one scores lowest, a failed verdict drops it, capability answers are checked.
-    fn rewarded(&self, stage: &str, step: u64, tasks: &[Task<'_>], groups: Vec<Vec<Completion>>) -> anyhow::Result<Vec<Vec<Rewarded>>> {
+    fn rewarded(
+        &self,
+        stage: &str,
+        step: u64,
+        tasks: &[Task<'_>],
+        groups: Vec<Vec<Completion>>,
+    ) -> anyhow::Result<Vec<Vec<Rewarded>>> {
         let judge = RewardJudge::new(&self.judge, self.cfg.rl.judge);
         let seed = self.seed.child(stage).child(&format!("reward {step}"));
         let mut requests = Vec::new();
@@ -176,7 +202,8 @@ impl Lab<'_> {
             for (sample, completion) in group.iter().enumerate() {
                 if let Some(turn) = completion.parsed.turn() {
                     let reading = Reading { prompt: &prompt.id, sample: sample as u32, ordinal: step as u32 };
-                    let request = judge.request(reading, &prompt.conversation, &turn.answer, &self.brief(prompt)?, seed);
+                    let request =
+                        judge.request(reading, &prompt.conversation, &turn.answer, &self.brief(prompt)?, seed);
                     asked.insert((at, sample), request.id.clone());
                     requests.push(request);
                 }
@@ -199,7 +226,8 @@ impl Lab<'_> {
             .enumerate()
             .map(|(at, group)| {
                 let each = group.into_iter().enumerate();
-                each.map(|(sample, completion)| Rewarded { reward: reward(at, sample, &completion), completion }).collect()
+                each.map(|(sample, completion)| Rewarded { reward: reward(at, sample, &completion), completion })
+                    .collect()
             })
             .collect();
         let kept: Vec<Kept> = rewarded
@@ -249,7 +277,8 @@ impl Lab<'_> {
             let fits = |n: &usize| n * rest[n - 1].0.len() <= BATCH_POSITIONS;
             let (now, later) = rest.split_at((1..=rest.len()).take_while(fits).last().unwrap_or(1));
             let batch = Batch::new(&now.iter().map(|it| &it.0).collect::<Vec<_>>());
-            let old = now.iter().flat_map(|(_, logprobs, advantage)| logprobs.iter().map(move |old| (*old, *advantage)));
+            let old =
+                now.iter().flat_map(|(_, logprobs, advantage)| logprobs.iter().map(move |old| (*old, *advantage)));
             let tokens = old
                 .zip(score(reference, &batch))
                 .map(|((old, advantage), reference)| RlToken { advantage, old, reference: Some(reference) })
@@ -305,6 +334,8 @@ fn sampled(completion: &Completion) -> anyhow::Result<(&[u32], Vec<u32>, Vec<f32
         Trace::Tokens { prompt, sampled } => {
             Ok((prompt, sampled.iter().map(|it| it.token).collect(), sampled.iter().map(|it| it.logprob).collect()))
         }
-        Trace::Text(_) => anyhow::bail!("rollout `{}` has no tokens: RL needs an engine that records them", completion.id.0),
+        Trace::Text(_) => {
+            anyhow::bail!("rollout `{}` has no tokens: RL needs an engine that records them", completion.id.0)
+        }
     }
 }

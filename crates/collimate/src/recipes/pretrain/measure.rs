@@ -39,7 +39,13 @@ pub struct Accuracies {
 }
 
 /// Measures `model` on `n` held-out documents of each kind.
-pub(super) fn measure(run: &RunFolder, model: &Model, n: usize, seed: Seed, progress: &Progress) -> anyhow::Result<Accuracies> {
+pub(super) fn measure(
+    run: &RunFolder,
+    model: &Model,
+    n: usize,
+    seed: Seed,
+    progress: &Progress,
+) -> anyhow::Result<Accuracies> {
     let documents: Vec<(&str, Document)> = MEASURED
         .iter()
         .flat_map(|(name, kind, encoded)| {
@@ -80,7 +86,9 @@ pub(super) fn measure(run: &RunFolder, model: &Model, n: usize, seed: Seed, prog
             judge.add(&verdict, grade == Score::HIGHEST.get());
         }
     }
-    let rates = |it: BTreeMap<String, Vec<Option<bool>>>| it.into_iter().map(|(name, all)| (name, all.into_iter().collect())).collect();
+    let rates = |it: BTreeMap<String, Vec<Option<bool>>>| {
+        it.into_iter().map(|(name, all)| (name, all.into_iter().collect())).collect()
+    };
     Ok(Accuracies { exact: rates(exact), answer: rates(answer), exact_by_surface: rates(by_surface), judge })
 }
 
@@ -101,7 +109,9 @@ impl Accuracies {
         for (name, rate) in &self.exact {
             let _ = writeln!(text, "| {name} | {rate} | {} |", self.answer[name]);
         }
-        text.push_str("\nPolicy documents by how the request is written:\n\n| surface | thought and answer exact |\n|---|---|\n");
+        text.push_str(
+            "\nPolicy documents by how the request is written:\n\n| surface | thought and answer exact |\n|---|---|\n",
+        );
         for (surface, rate) in &self.exact_by_surface {
             let _ = writeln!(text, "| {surface} | {rate} |");
         }

@@ -6,6 +6,8 @@
 
 mod measure;
 
+use std::path::PathBuf;
+
 use burn::tensor::Device;
 use collimate_model::{Codec, Config as ModelConfig, Control, Encoded, Model, Stored, Tokenizer, Weights};
 use collimate_schema::{Artifact, RunFolder, Seed, write_whole};
@@ -25,6 +27,9 @@ pub use measure::Accuracies;
 pub struct Pretrain {
     /// Seed of weights and documents.
     pub seed: u64,
+    /// A checkpoint directory to go on from instead of fresh weights.
+    #[serde(default)]
+    pub start: Option<PathBuf>,
     /// Width of the residual stream.
     pub hidden: usize,
     /// Layers.
@@ -65,6 +70,7 @@ pub struct Pretrain {
 pub fn base() -> Pretrain {
     Pretrain {
         seed: 1,
+        start: None,
         hidden: 192,
         layers: 4,
         heads: 6,
@@ -172,8 +178,11 @@ fn model_card(cfg: &Pretrain, tokens: &str, accuracies: &Accuracies) -> String {
 fn train(run: &RunFolder, cfg: &Pretrain, codec: &Codec, progress: &Progress) -> anyhow::Result<(Weights, u64)> {
     let seed = Seed(cfg.seed);
     let adamw = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: cfg.weight_decay };
-    let fresh = || Weights::init(&cfg.model(codec), seed.child("weights"), &Device::flex());
-    let (start, mut learner) = Learner::resume_or(run, "pretrain", adamw, fresh)?;
+    let weights = match &cfg.start {
+        Some(dir) => Weights::load(dir, &Device::flex())?,
+        None => Weights::init(&cfg.model(codec), seed.child("weights"), &Device::flex()),
+    };
+    let (start, mut learner) = Learner::resume_or(run, "pretrain", adamw, || weights)?;
     let mut metrics = run.metrics("pretrain", start)?;
     let mut n_tokens = metrics.rows()?.iter().rev().find_map(|it| it.get("tokens")).unwrap_or(0.0) as u64;
     let bar = progress.stage("pretrain", cfg.steps);
@@ -185,7 +194,8 @@ fn train(run: &RunFolder, cfg: &Pretrain, codec: &Codec, progress: &Progress) ->
         let batches = Batch::split(&sequences, BATCH_POSITIONS);
         let stats = sft_step(&mut learner.weights, &mut learner.adam, &batches, lr)?;
         let (loss, grad_norm) = (f64::from(stats.loss), f64::from(stats.grad_norm));
-        metrics.log(step, [("loss", loss), ("grad_norm", grad_norm), ("lr", lr.into()), ("tokens", n_tokens as f64)])?;
+        metrics
+            .log(step, [("loss", loss), ("grad_norm", grad_norm), ("lr", lr.into()), ("tokens", n_tokens as f64)])?;
         bar.advance(1);
         bar.note(&format!("loss {loss:.3}, {:.1}M tokens", n_tokens as f64 / 1e6));
         let done = step + 1;
