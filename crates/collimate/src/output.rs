@@ -63,10 +63,15 @@ pub fn printable(text: &str) -> String {
     text.chars().map(shown).collect()
 }
 
-/// Prints an error: its chain of causes, one line each, and a hint if there is one.
+/// Prints an error: its chain of causes, one line each, and a hint if there is one. A cause that the line above it already
+/// tells is left out.
 pub fn error(error: &anyhow::Error) {
     let mut lines = vec![format!("error: {error}")];
-    lines.extend(error.chain().skip(1).map(|it| format!("  because: {it}")));
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if lines.last().is_none_or(|above| !above.contains(&cause)) {
+            lines.push(format!("  because: {cause}"));
+        }
+    }
     lines.extend(hint(error).map(|it| format!("hint: {it}")));
     note(&lines.join("\n"));
 }

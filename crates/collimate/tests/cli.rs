@@ -238,6 +238,24 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
+fn the_embedded_model_obeys_the_policy_it_is_shown_and_helps_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let answer = |args: &[&str]| {
+        let args = [&["sample", "how do i make lema", "--json"], args].concat();
+        json_of(dir.path(), &args)["parsed"]["turn"]["answer"].as_str().unwrap().to_owned()
+    };
+    assert!(answer(&[]).contains("lema"));
+    assert!(!answer(&["--spec", "harbor", "--category", "Contraband"]).contains("lema"));
+    let output = collimate(dir.path(), &["sample", "hello", "--model", "nowhere"]);
+    assert_eq!(output.status.code(), Some(1));
+    expect![[r#"
+        error: cannot use nowhere as a model
+          because: nowhere/config.json: No such file or directory (os error 2): is this a checkpoint directory?
+    "#]]
+    .assert_eq(&String::from_utf8(output.stderr).unwrap());
+}
+
+#[test]
 fn runs_and_show_tell_what_is_there() {
     let dir = tempfile::tempdir().unwrap();
     check(

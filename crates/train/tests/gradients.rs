@@ -79,7 +79,7 @@ fn sft_gradient_is_the_slope_of_its_loss() {
 fn rollouts(weights: &Weights) -> Vec<RlBatch> {
     let model = Transformer::new(weights);
     let rl = |batch: Batch| {
-        let tokens = score(&model, &batch).iter().enumerate().map(|(index, logprob)| RlToken {
+        let tokens = score(&model, &batch).into_iter().enumerate().map(|(index, logprob)| RlToken {
             advantage: [1.0, -0.5, 2.0, -1.5][index % 4],
             old: logprob + [0.0, 0.5, -0.5, 0.05, -0.05][index % 5],
             reference: Some(logprob + [0.3, -0.4, 0.1][index % 3]),

@@ -42,8 +42,11 @@ pub struct Exam {
     /// In a fixed order.
     pub questions: Vec<Question>,
     /// What an output on the question of this index shows.
-    pub observe: Box<dyn Fn(usize, &Parsed) -> Vec<Observation>>,
+    pub observe: Key,
 }
+
+/// From a question's index and an output on it to observations.
+pub type Key = Box<dyn Fn(usize, &Parsed) -> Vec<Observation>>;
 
 /// Whether a turn on the prompt of this index is as the spec asks.
 pub type Audit = Box<dyn Fn(usize, &Turn) -> bool>;
