@@ -1,5 +1,7 @@
 //! Tokens per second of a supervised step: `step_speed [BATCH] [TIME] [POSITIONS PER MICRO-BATCH] [TRAINED SHARE] [STEPS]`.
 
+#![expect(clippy::print_stderr, reason = "a benchmark prints")]
+
 use std::time::Instant;
 
 use burn::tensor::Device;

@@ -33,7 +33,7 @@ fn check(gradient: &BTreeMap<String, Tensor<2>>, loss: impl Fn(&mut Weights) -> 
         let size = grad.iter().map(|it| it * it).sum::<f32>().sqrt();
         assert!(size > 1e-6, "`{name}` gets no gradient");
         // Along the gradient itself, bent by signs that look random, so that the slope is large against rounding.
-        let bend = |at: usize| if (at * 2_654_435_761 + index) % 7 == 0 { -0.5 } else { 1.0 };
+        let bend = |at: usize| if (at * 2_654_435_761 + index).is_multiple_of(7) { -0.5 } else { 1.0 };
         let direction: Vec<f32> = grad.iter().enumerate().map(|(at, it)| it / size * bend(at)).collect();
         let at = |step: f32| {
             let mut moved = weights();
