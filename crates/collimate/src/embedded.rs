@@ -1,4 +1,4 @@
-//! What the program carries: the Harbor base model, as `collimate pretrain harbor` made it.
+//! What the program carries: the Harbor base model; its model card beside it says how it was made.
 
 use burn::tensor::Device;
 use collimate_model::{Files, Model, ModelError};
