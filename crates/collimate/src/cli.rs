@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use crate::bench::Shape;
 use crate::commands::{self, Exit};
 use crate::output;
 
@@ -20,11 +21,12 @@ An interrupted run goes on where it was when the same command is given again.
 Exit codes: 0 ok, 1 failure, 2 usage, 3 gate failed.";
 
 /// Commands as `--help` groups them.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["quickstart", "pretrain", "deliberate"]),
     ("Talk to a model", &["sample", "chat"]),
     ("Work on a policy", &["spec"]),
-    ("Look at results", &["runs", "show", "completions"]),
+    ("Look at results", &["runs", "show"]),
+    ("About this machine", &["bench", "completions"]),
 ];
 
 /// Teach a language model to reason over a written policy before it answers, and measure whether that worked.
@@ -54,6 +56,8 @@ enum Command {
     Runs(RunsArgs),
     /// Show the results of a run, or one of its artefacts
     Show(ShowArgs),
+    /// Measure how fast this machine trains and samples
+    Bench(BenchArgs),
     /// Print the completion script of a shell
     Completions {
         /// Which shell
@@ -199,6 +203,40 @@ pub struct ShowArgs {
     pub json: bool,
 }
 
+/// What is measured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Work {
+    /// Training steps
+    Train,
+    /// Sampling, 64 rows of 128 prompt and 128 new tokens
+    Generate,
+    /// Whole RL steps: sample, reward, learn
+    Rl,
+}
+
+/// Arguments of `bench`.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// What to measure
+    #[arg(value_enum)]
+    pub work: Work,
+    /// `tiny`, `small`, `smol135`, or width,layers,heads,kv heads,feed-forward,vocabulary
+    #[arg(long, default_value = "tiny")]
+    pub shape: Shape,
+    /// Sequences per training step, instead of the shape's
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Tokens per sequence, instead of the shape's
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<usize>,
+    /// Rounds, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub rounds: usize,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Parses the arguments of this process, runs the command and reports its error.
 pub fn main() -> ExitCode {
     let cli = match command().try_get_matches().and_then(|it| Cli::from_arg_matches(&it)) {
@@ -230,6 +268,7 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Spec(SpecCommand::Brief { file, category }) => commands::spec::brief(file, category),
         Command::Runs(args) => commands::runs::run(args),
         Command::Show(args) => commands::show::run(args),
+        Command::Bench(args) => commands::bench::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut self::command(), "collimate", &mut script);

@@ -3,6 +3,7 @@
 //! [`recipes`] tell the methods as stories; [`commands`] give each a name on the command line; [`config`] reads what a user
 //! changes of a recipe; [`output`] and [`progress`] are the only code that prints.
 
+pub mod bench;
 pub mod cli;
 pub mod commands;
 pub mod config;

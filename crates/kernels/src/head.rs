@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::device::{on_flex, tensor};
 use crate::lanes::{exp, max, simd, sum2};
-use crate::plain;
+use crate::{Linear, plain};
 
 /// What the head says of each target token.
 #[derive(Clone, Debug)]
@@ -26,12 +26,12 @@ pub struct TokenScores {
 }
 
 /// Negative log-likelihood of `targets` [n] under the head: `hidden` is [n, D], `table` [V, D]; returns [n], nats.
-pub fn head_loss(hidden: Tensor<2>, table: Tensor<2>, targets: &[u32]) -> Tensor<1> {
+pub fn head_loss(hidden: Tensor<2>, table: &Linear, targets: &[u32]) -> Tensor<1> {
     scores(hidden, table, targets).narrow(1, 0, 1).squeeze_dim(1)
 }
 
 /// Log-probability of `targets` [n] and entropy under the head, both differentiable: `hidden` is [n, D], `table` [V, D].
-pub fn head_scores(hidden: Tensor<2>, table: Tensor<2>, targets: &[u32]) -> TokenScores {
+pub fn head_scores(hidden: Tensor<2>, table: &Linear, targets: &[u32]) -> TokenScores {
     let scores = scores(hidden, table, targets);
     TokenScores {
         logprob: -scores.clone().narrow(1, 0, 1).squeeze_dim(1),
@@ -40,12 +40,12 @@ pub fn head_scores(hidden: Tensor<2>, table: Tensor<2>, targets: &[u32]) -> Toke
 }
 
 /// [n, 2]: negative log-likelihood, entropy.
-fn scores(hidden: Tensor<2>, table: Tensor<2>, targets: &[u32]) -> Tensor<2> {
+fn scores(hidden: Tensor<2>, table: &Linear, targets: &[u32]) -> Tensor<2> {
     let [n_tokens, _] = hidden.dims();
-    let [n_vocab, _] = table.dims();
+    let [n_vocab, _] = table.weight().dims();
     assert_eq!(n_tokens, targets.len(), "one target per hidden state");
     assert!(targets.iter().all(|it| (*it as usize) < n_vocab), "targets must be below the vocabulary size {n_vocab}");
-    let logits = hidden.matmul(table.transpose());
+    let logits = table.apply(hidden);
     if !on_flex(&logits) {
         return plain::token_scores(logits, targets);
     }

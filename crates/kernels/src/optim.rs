@@ -1,4 +1,4 @@
-//! One step of AdamW (decoupled weight decay, bias correction) on one tensor.
+//! One step of an optimizer on one tensor: AdamW (decoupled weight decay, bias correction), or Muon for matrices.
 
 use burn::Tensor;
 use burn::tensor::TensorData;
@@ -62,4 +62,51 @@ const F32: &str = "weights, gradients and moments are f32";
 
 fn slice_mut(data: &mut TensorData) -> &mut [f32] {
     data.as_mut_slice::<f32>().expect(F32)
+}
+
+/// The constants of Muon.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Muon {
+    /// Decay of the mean gradient per step.
+    pub momentum: f32,
+    /// Weight decay per step, times the learning rate.
+    pub weight_decay: f32,
+}
+
+/// Coefficients of the quintic whose repetition drives every singular value towards one.
+const QUINTIC: (f32, f32, f32) = (3.4445, -4.7750, 2.0315);
+const QUINTIC_STEPS: usize = 5;
+
+/// The weights and mean gradient after a step with gradient `grad * scale`: the update is the mean gradient, looking one step
+/// ahead, with all its singular values brought near one, and of the size AdamW's would have at the same learning rate. Uses
+/// `moments.m`; `moments.v` stays. No autodiff.
+pub fn muon_step(
+    weight: Tensor<2>,
+    grad: Tensor<2>,
+    moments: Moments,
+    cfg: &Muon,
+    (lr, scale): (f32, f32),
+) -> (Tensor<2>, Moments) {
+    let fresh = grad * (scale * (1.0 - cfg.momentum));
+    let m = moments.m * cfg.momentum + fresh.clone();
+    let [rows, columns] = m.dims();
+    let update = orthogonal(m.clone() * cfg.momentum + fresh);
+    let like_adamw = 0.2 * (rows.max(columns) as f32).sqrt(); // the update's entries then have a root mean square of 0.2
+    let weight = weight * (1.0 - lr * cfg.weight_decay) - update * (lr * like_adamw);
+    (weight, Moments { m, v: moments.v })
+}
+
+/// The nearest matrix with orthonormal rows or columns, nearly.
+fn orthogonal(x: Tensor<2>) -> Tensor<2> {
+    let [rows, columns] = x.dims();
+    let x = if rows > columns { x.transpose() } else { x };
+    let norm: f32 = x.clone().square().sum().sqrt().into_scalar();
+    let mut x = x / (norm + 1e-7);
+    let (a, b, c) = QUINTIC;
+    for _ in 0..QUINTIC_STEPS {
+        let gram = x.clone().matmul(x.clone().transpose());
+        let mix = gram.clone() * b + gram.clone().matmul(gram) * c;
+        x = x.clone() * a + mix.matmul(x);
+    }
+    if rows > columns { x.transpose() } else { x }
 }

@@ -2,7 +2,7 @@
 
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
-use collimate_kernels::{Heads, Rotary, attention, head_scores, plain, rms_norm, swiglu};
+use collimate_kernels::{Heads, Linear, Rotary, attention, head_scores, plain, rms_norm, swiglu};
 
 /// Values in (-scale, scale) that look random and are the same everywhere.
 fn noise(seed: u32, shape: [usize; 2], scale: f32) -> Vec<f32> {
@@ -81,6 +81,30 @@ fn rms_norm_and_its_derivative() {
 }
 
 #[test]
+fn linear_and_its_derivative() {
+    // Rows, inputs, outputs: one of each, off every tile, beyond a depth of 256, beyond a task's rows.
+    for (n, n_in, n_out) in [(1, 1, 1), (3, 5, 7), (13, 33, 65), (40, 300, 31), (270, 64, 96), (97, 32, 64)] {
+        let fused = |it: &[Tensor<2>]| Linear::new(it[1].clone()).apply(it[0].clone());
+        let plain = |it: &[Tensor<2>]| it[0].clone().matmul(it[1].clone().transpose());
+        let inputs = [(noise(8, [n, n_in], 1.0), [n, n_in]), (noise(9, [n_out, n_in], 1.0), [n_out, n_in])];
+        check(&format!("linear {n}x{n_in}x{n_out}"), &fused, &plain, &inputs);
+    }
+}
+
+/// A row's product is the same bits alone and among others.
+#[test]
+fn linear_does_not_depend_on_the_batch() {
+    let (n, n_in, n_out) = (101, 300, 70);
+    let linear = Linear::new(tensor(&noise(9, [n_out, n_in], 1.0), [n_out, n_in]));
+    let x = noise(8, [n, n_in], 1.0);
+    let all = values(linear.apply(tensor(&x, [n, n_in])));
+    for (row, all) in all.chunks_exact(n_out).enumerate() {
+        let alone = values(linear.apply(tensor(&x[row * n_in..(row + 1) * n_in], [1, n_in])));
+        assert_eq!(all, alone, "row {row}");
+    }
+}
+
+#[test]
 fn swiglu_and_its_derivative() {
     for shape in [[1, 2], [7, 80], [130, 64]] {
         let fused = |it: &[Tensor<2>]| swiglu(it[0].clone());
@@ -115,7 +139,7 @@ fn head_and_its_derivative() {
         let targets: Vec<u32> = (0..n_tokens as u32).map(|it| (it * 7 + 1) % n_vocab as u32).collect();
         let shapes = [[n_tokens, width], [n_vocab, width]];
         let fused = |it: &[Tensor<2>]| {
-            let scores = head_scores(it[0].clone(), it[1].clone(), &targets);
+            let scores = head_scores(it[0].clone(), &Linear::new(it[1].clone()), &targets);
             Tensor::stack(vec![scores.logprob, scores.entropy], 1)
         };
         let plain = |it: &[Tensor<2>]| {
@@ -131,7 +155,7 @@ fn head_and_its_derivative() {
 fn head_loss_of_extreme_logits_is_finite() {
     let hidden = tensor(&[100.0, -100.0], [2, 1]);
     let table = tensor(&[1.0, -1.0, 0.0], [3, 1]);
-    let nll = collimate_kernels::head_loss(hidden, table, &[0, 0]);
+    let nll = collimate_kernels::head_loss(hidden, &Linear::new(table), &[0, 0]);
     let nll: Vec<f32> = nll.into_data().try_into_vec().expect("f32");
     close("extreme logits", &nll, &[0.0, 200.0], 1e-6);
 }

@@ -3,23 +3,22 @@
 //!
 //! Shapes: B rows, T positions, N = B*T, D width, V vocabulary. Hidden states are [N, D], row by row.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::Tensor;
 use burn::tensor::Device;
-use collimate_kernels::{Heads, Rotary, attention, cached_attention, embed, rms_norm, swiglu};
+use collimate_kernels::{Heads, Linear, Rotary, attention, cached_attention, embed, rms_norm, swiglu};
 
 use crate::{Cache, Config, Weights, WeightsError};
 
-/// Weights arranged for computing: projections that read the same input are one matrix. On a plain device it samples and
-/// scores; over tracked leaves ([`Transformer::over`]) it is the training forward.
+/// Weights arranged for computing: projections that read the same input are one matrix. It samples and scores; its
+/// [`Transformer::tracked`] twin is the training forward.
 #[derive(Clone, Debug)]
 pub struct Transformer {
     config: Config,
     heads: Heads,
     rotary: Rotary,
-    table: Tensor<2>,
+    table: Linear,
     layers: Vec<Layer>,
     norm: Tensor<2>,
 }
@@ -27,47 +26,93 @@ pub struct Transformer {
 #[derive(Clone, Debug)]
 struct Layer {
     attention_norm: Tensor<2>, // [1, D]
-    qkv: Tensor<2>,            // [(H + 2K) d, D]
-    out: Tensor<2>,            // [D, H d]
+    qkv: Linear,               // [(H + 2K) d, D]
+    out: Linear,               // [D, H d]
     ffn_norm: Tensor<2>,       // [1, D]
-    gate_up: Tensor<2>,        // [2F, D]
-    down: Tensor<2>,           // [D, F]
+    gate_up: Linear,           // [2F, D]
+    down: Linear,              // [D, F]
+}
+
+const TABLE: &str = "model.embed_tokens.weight";
+const NORM: &str = "model.norm.weight";
+const ATTENTION_NORM: &str = "input_layernorm";
+const QKV: [&str; 3] = ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"];
+const OUT: &str = "self_attn.o_proj";
+const FFN_NORM: &str = "post_attention_layernorm";
+const GATE_UP: [&str; 2] = ["mlp.gate_proj", "mlp.up_proj"];
+const DOWN: &str = "mlp.down_proj";
+
+fn layer_name(index: usize, name: &str) -> String {
+    format!("model.layers.{index}.{name}.weight")
 }
 
 impl Transformer {
     /// For inference.
     pub fn new(weights: &Weights) -> Transformer {
-        Transformer::over(weights.config(), weights.tensors())
-    }
-
-    /// Loads a checkpoint directory for inference.
-    pub fn load(dir: &Path, device: &Device) -> Result<Transformer, WeightsError> {
-        Ok(Transformer::new(&Weights::load(dir, device)?))
-    }
-
-    /// Over tensors named and shaped as [`Config::tensors`] says, tracked by autodiff or not.
-    pub fn over(config: &Config, tensors: &BTreeMap<String, Tensor<2>>) -> Transformer {
+        let (config, tensors) = (weights.config(), weights.tensors());
         let get = |name: &str| tensors[name].clone();
         let layer = |index: usize| {
-            let get = |name: &str| get(&format!("model.layers.{index}.{name}.weight"));
-            let stack = |names: &[&str]| Tensor::cat(names.iter().map(|name| get(name)).collect(), 0);
+            let get = |name: &str| get(&layer_name(index, name));
+            let stack =
+                |names: &[&str]| Linear::new(Tensor::cat(names.iter().map(|name| get(name)).collect(), 0));
             Layer {
-                attention_norm: get("input_layernorm"),
-                qkv: stack(&["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"]),
-                out: get("self_attn.o_proj"),
-                ffn_norm: get("post_attention_layernorm"),
-                gate_up: stack(&["mlp.gate_proj", "mlp.up_proj"]),
-                down: get("mlp.down_proj"),
+                attention_norm: get(ATTENTION_NORM),
+                qkv: stack(&QKV),
+                out: Linear::new(get(OUT)),
+                ffn_norm: get(FFN_NORM),
+                gate_up: stack(&GATE_UP),
+                down: Linear::new(get(DOWN)),
             }
         };
         Transformer {
             heads: config.heads(),
             rotary: Rotary::new(config.max_position_embeddings, config.head_dim, config.rope_theta),
-            table: get("model.embed_tokens.weight"),
+            table: Linear::new(get(TABLE)),
             layers: (0..config.num_hidden_layers).map(layer).collect(),
-            norm: get("model.norm.weight"),
+            norm: get(NORM),
             config: config.clone(),
         }
+    }
+
+    /// The same weights, each the leaf of an autodiff graph; what was arranged for computing is shared.
+    pub fn tracked(&self) -> Transformer {
+        let leaf = |tensor: &Tensor<2>| tensor.clone().autodiff().require_grad();
+        let layer = |it: &Layer| Layer {
+            attention_norm: leaf(&it.attention_norm),
+            qkv: it.qkv.tracked(),
+            out: it.out.tracked(),
+            ffn_norm: leaf(&it.ffn_norm),
+            gate_up: it.gate_up.tracked(),
+            down: it.down.tracked(),
+        };
+        Transformer {
+            table: self.table.tracked(),
+            layers: self.layers.iter().map(layer).collect(),
+            norm: leaf(&self.norm),
+            ..self.clone()
+        }
+    }
+
+    /// Every tensor as it is arranged, with the Hugging Face names of the tensors that are stacked in it, top first.
+    pub fn parameters(&self) -> Vec<(Vec<String>, &Tensor<2>)> {
+        let mut all = vec![(vec![TABLE.to_owned()], self.table.weight()), (vec![NORM.to_owned()], &self.norm)];
+        for (index, layer) in self.layers.iter().enumerate() {
+            let named = |names: &[&str]| names.iter().map(|name| layer_name(index, name)).collect::<Vec<_>>();
+            all.extend([
+                (named(&[ATTENTION_NORM]), &layer.attention_norm),
+                (named(&QKV), layer.qkv.weight()),
+                (named(&[OUT]), layer.out.weight()),
+                (named(&[FFN_NORM]), &layer.ffn_norm),
+                (named(&GATE_UP), layer.gate_up.weight()),
+                (named(&[DOWN]), layer.down.weight()),
+            ]);
+        }
+        all
+    }
+
+    /// Loads a checkpoint directory for inference.
+    pub fn load(dir: &Path, device: &Device) -> Result<Transformer, WeightsError> {
+        Ok(Transformer::new(&Weights::load(dir, device)?))
     }
 
     /// The shape.
@@ -111,30 +156,25 @@ impl Transformer {
 
     /// Logits over the vocabulary of hidden states [n, D]; returns [n, V].
     pub fn logits(&self, hidden: Tensor<2>) -> Tensor<2> {
-        hidden.matmul(self.table.clone().transpose())
+        self.table.apply(hidden)
     }
 
     /// The head's table, [V, D]: also the embedding.
-    pub fn head(&self) -> Tensor<2> {
-        self.table.clone()
+    pub fn head(&self) -> &Linear {
+        &self.table
     }
 
     /// The residual stream from embedding to final norm; `attend(layer, qkv)` turns fused projections [N, (H + 2K) d] into
     /// [N, H d].
     fn run(&self, tokens: &[u32], mut attend: impl FnMut(usize, Tensor<2>) -> Tensor<2>) -> Tensor<2> {
         let eps = self.config.rms_norm_eps as f32;
-        let mut x = embed(self.table.clone(), tokens);
+        let mut x = embed(self.table.weight().clone(), tokens);
         for (index, layer) in self.layers.iter().enumerate() {
-            let qkv = linear(rms_norm(x.clone(), layer.attention_norm.clone(), eps), &layer.qkv);
-            x = x + linear(attend(index, qkv), &layer.out);
-            let gate_up = linear(rms_norm(x.clone(), layer.ffn_norm.clone(), eps), &layer.gate_up);
-            x = x + linear(swiglu(gate_up), &layer.down);
+            let qkv = layer.qkv.apply(rms_norm(x.clone(), layer.attention_norm.clone(), eps));
+            x = x + layer.out.apply(attend(index, qkv));
+            let gate_up = layer.gate_up.apply(rms_norm(x.clone(), layer.ffn_norm.clone(), eps));
+            x = x + layer.down.apply(swiglu(gate_up));
         }
         rms_norm(x, self.norm.clone(), eps)
     }
-}
-
-/// x Wᵀ: `x` is [N, in], `weight` [out, in].
-fn linear(x: Tensor<2>, weight: &Tensor<2>) -> Tensor<2> {
-    x.matmul(weight.clone().transpose())
 }

@@ -77,8 +77,8 @@ pub enum WeightsError {
 }
 
 impl Weights {
-    /// Fresh weights: matrices normal with standard deviation 0.02, those that write to the residual stream divided by
-    /// sqrt(2 layers), norms one. Each tensor draws from `seed`'s child of its name: the same bits on every machine.
+    /// Fresh weights: the embedding normal with standard deviation 0.1, matrices with 0.02, those that write to the residual
+    /// stream divided by sqrt(2 layers), norms one. Each tensor draws from `seed`'s child of its name: the same bits on every machine.
     pub fn init(config: &Config, seed: Seed, device: &Device) -> Weights {
         let residual = (2.0 * config.num_hidden_layers as f32).sqrt();
         let tensors = config.tensors().into_iter().map(|(name, shape)| {
@@ -86,8 +86,13 @@ impl Weights {
             let values = if shape.len() == 1 {
                 vec![1.0; size]
             } else {
-                let writes_residual = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
-                let scale = if writes_residual { 0.02 / residual } else { 0.02 };
+                let scale = if name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight") {
+                    0.02 / residual
+                } else if name.contains("embed") {
+                    0.1 // what the layers write must not drown which token it is
+                } else {
+                    0.02
+                };
                 let mut rng = seed.child(&name).rng();
                 (0..size).map(|_| normal(&mut rng) * scale).collect()
             };

@@ -35,7 +35,7 @@ fn load(dir: &Path) -> Result<Weights, WeightsError> {
 
 #[test]
 fn a_seed_draws_the_same_weights_everywhere() {
-    expect!["413102909a3417689bf4c69df43267c9"].assert_eq(&fresh().hash(&[]).0);
+    expect!["27d9027b1465829b0572885ccbaaf4ad"].assert_eq(&fresh().hash(&[]).0);
     assert_ne!(fresh().hash(&[]), Weights::init(&config(), Seed(8), &Device::flex()).hash(&[]));
 }
 
@@ -47,7 +47,7 @@ fn draws_have_the_stated_spread() {
         let values = data.as_slice::<f32>().expect("f32");
         (values.iter().map(|it| it * it).sum::<f32>() / values.len() as f32).sqrt()
     };
-    assert!((spread("model.embed_tokens.weight") / 0.02 - 1.0).abs() < 0.1);
+    assert!((spread("model.embed_tokens.weight") / 0.1 - 1.0).abs() < 0.1);
     assert!((spread("model.layers.1.mlp.down_proj.weight") / 0.01 - 1.0).abs() < 0.1);
     assert_eq!(spread("model.norm.weight"), 1.0);
 }

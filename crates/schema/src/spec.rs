@@ -6,15 +6,15 @@
 //! ## Contraband
 //! **refuse**: smuggled goods               <- stance and summary
 //! - *contraband*: goods kept from customs  <- a definition
-//! - **C3** (refuse): instructions          <- a clause: id, outcome, when it applies
+//! - **CI** (refuse): instructions          <- a clause: id, outcome, when it applies
 //! - style (safe): healer                   <- how this category's safe completions read
 //!
 //! ## Style
 //! - style (refuse): apology                <- how refusals of every category read
 //! ```
 //!
-//! A brief prints a clause as `- when: outcome id`, the matter first: small models look a rule up by what precedes it, and
-//! were measured to learn that order and not the other.
+//! A brief prints a clause as `- when id outcome`. Each word follows the one by which it is looked up, so that quoting a rule
+//! is copying what stood behind the same word before: small models were measured to learn that, and no other order.
 
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,7 @@ impl Outcome {
     }
 }
 
-/// A clause's id, such as `I3`: letters, then digits.
+/// A clause's id: letters and then digits, such as `C3`, or two or three capitals, such as `CI`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ClauseId(pub String);
 
@@ -212,7 +212,7 @@ impl Spec {
                 let (id, rest) =
                     rest.split_once("**").ok_or("a clause id must end in `**`: write `- **C3** (refuse): when`")?;
                 if !is_clause_id(id) {
-                    return Err(format!("`{id}` is no clause id: use letters, then digits, such as `C3`"));
+                    return Err(format!("`{id}` is no clause id: use letters, then digits, such as `C3`, or two or three capitals, such as `CI`"));
                 }
                 let (outcome, text) =
                     outcome_and_text(rest.trim_start()).map_err(|problem| format!("clause `{id}`: {problem}"))?;
@@ -258,7 +258,7 @@ impl Spec {
             let _ = write!(text, "\n- {definition}");
         }
         for clause in &category.clauses {
-            let _ = write!(text, "\n- {}: {} {}", clause.text, clause.outcome.word(), clause.id);
+            let _ = write!(text, "\n- {} {} {}", clause.text, clause.id, clause.outcome.word());
         }
         for style in &category.styles {
             let _ = write!(text, "\n- style {}: {}", style.outcome.word(), style.text);
@@ -316,7 +316,10 @@ enum Section {
 
 pub(crate) fn is_clause_id(id: &str) -> bool {
     let digits = id.trim_start_matches(|it: char| it.is_ascii_alphabetic());
-    !digits.is_empty() && digits.len() < id.len() && digits.bytes().all(|it| it.is_ascii_digit())
+    let letters = &id[..id.len() - digits.len()];
+    let numbered = !letters.is_empty() && !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit());
+    let lettered = digits.is_empty() && (2..=3).contains(&letters.len()) && letters.bytes().all(|it| it.is_ascii_uppercase());
+    numbered || lettered
 }
 
 fn parse_outcome(word: &str) -> Result<Outcome, String> {

@@ -141,7 +141,7 @@ fn mistakes_are_named_by_line() {
         spec 3: error: a definition reads `- *term*: meaning`
         spec 4: error: clause `C1`: the outcome is missing: write `(comply):`, `(refuse):` or `(safe):` before the text
         spec 6: error: clause `C2` is already defined on line 5: give it another id
-        spec 7: error: `3` is no clause id: use letters, then digits, such as `C3`
+        spec 7: error: `3` is no clause id: use letters, then digits, such as `C3`, or two or three capitals, such as `CI`
         spec 8: error: a clause id must end in `**`: write `- **C3** (refuse): when`
         spec 9: error: `- C5` is neither a clause `- **C3** (refuse): when`, a definition `- *term*: meaning` nor a style rule
         spec 11: error: category `Contraband` stands twice: merge the sections

@@ -1,12 +1,13 @@
 //! AdamW over named weights: decoupled decay (matrices only, never norms), bias correction, clipping by the global norm of
-//! the gradient. The state is keyed by Hugging Face tensor name; a missing tensor is an error, never zeros.
+//! the gradient; on request, Muon for the matrices of the layers. The state is keyed by Hugging Face tensor name; a missing
+//! tensor is an error, never zeros.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use burn::Tensor;
 use burn::tensor::Device;
-use collimate_kernels::{AdamW, Moments, adamw_step};
+use collimate_kernels::{AdamW, Moments, Muon, adamw_step, muon_step};
 use collimate_model::{Config, Stored, Weights, WeightsError, read_tensors, write_tensors};
 use collimate_schema::{RunError, write_whole};
 
@@ -17,6 +18,9 @@ use crate::gradient::Gradients;
 pub struct Adam {
     /// The constants.
     pub cfg: AdamW,
+    /// Steps the layers' matrices instead, where it is given: a model that begins from nothing learns to look things up many
+    /// times sooner.
+    pub muon: Option<Muon>,
     /// Gradients are scaled down to this global norm.
     pub max_norm: f32,
     step: u64,
@@ -52,7 +56,7 @@ impl Adam {
             let moments = Moments { m: tensor.zeros_like(), v: tensor.zeros_like() };
             (name.clone(), moments)
         };
-        Adam { cfg, max_norm, step: 0, moments: weights.tensors().iter().map(zeros).collect() }
+        Adam { cfg, muon: None, max_norm, step: 0, moments: weights.tensors().iter().map(zeros).collect() }
     }
 
     /// Steps taken.
@@ -68,7 +72,12 @@ impl Adam {
             let grad = grads.remove(name).expect("every weight has a gradient");
             let is_norm = weight.dims()[0] == 1;
             let cfg = if is_norm { AdamW { weight_decay: 0.0, ..self.cfg } } else { self.cfg };
-            let (weight, moments) = adamw_step(weight, grad, moments, &cfg, (lr, self.step, scale));
+            let (weight, moments) = match &self.muon {
+                Some(muon) if name.contains(".layers.") && !is_norm => {
+                    muon_step(weight, grad, moments, muon, (lr, scale))
+                }
+                _ => adamw_step(weight, grad, moments, &cfg, (lr, self.step, scale)),
+            };
             self.moments.insert(name.to_owned(), moments);
             weight
         });
@@ -102,7 +111,7 @@ impl Adam {
             let v = v.remove(&name).expect("both were read by the same names");
             (name, Moments { m, v })
         };
-        Ok(Adam { cfg, max_norm, step, moments: m.into_iter().map(join).collect() })
+        Ok(Adam { cfg, muon: None, max_norm, step, moments: m.into_iter().map(join).collect() })
     }
 
     /// Writes the state to `path`, whole or not at all.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use burn::Tensor;
 use collimate_model::{Transformer, Weights};
+use rayon::prelude::*;
 
 use crate::Adam;
 
@@ -21,30 +22,52 @@ pub enum StepError {
 /// Named gradients of the weights.
 pub(crate) type Gradients = BTreeMap<String, Tensor<2>>;
 
-/// Sums the gradients of `losses(model, index)` over the micro-batches 0..n: each loss is a scalar [1], already divided by
-/// the size of the whole step, so the sum is the gradient of one big batch.
-pub(crate) fn gradients(
+/// Sums the gradients of `loss(model, index)` over the micro-batches 0..n: each loss is a scalar [1], already divided by the
+/// size of the whole step, so the sum is the gradient of one big batch. Also returns what each loss came with, in order.
+///
+/// Micro-batches run side by side; they are added in order, so the result does not depend on the number of threads.
+pub(crate) fn gradients<T: Send>(
     weights: &Weights,
     n_batches: usize,
-    mut loss: impl FnMut(&Transformer, usize) -> Tensor<1>,
-) -> Gradients {
-    let tracked = |(name, tensor): (&String, &Tensor<2>)| (name.clone(), tensor.clone().autodiff().require_grad());
-    let leaves: BTreeMap<String, Tensor<2>> = weights.tensors().iter().map(tracked).collect();
-    let mut total = Gradients::new();
-    for index in 0..n_batches {
-        let model = Transformer::over(weights.config(), &leaves);
-        let mut grads = loss(&model, index).backward();
-        for (name, leaf) in &leaves {
-            let Some(grad) = leaf.grad_remove(&mut grads) else { continue };
-            let sum = match total.remove(name) {
-                Some(sum) => sum + grad,
-                None => grad,
-            };
-            total.insert(name.clone(), sum);
+    loss: impl Fn(&Transformer, usize) -> (Tensor<1>, T) + Sync,
+) -> (Gradients, Vec<T>) {
+    let model = Transformer::new(weights);
+    let one = |index: usize| {
+        let leaves = model.tracked();
+        let (loss, with) = loss(&leaves, index);
+        let mut grads = loss.backward();
+        let of = |(_, leaf): (_, &Tensor<2>)| leaf.grad_remove(&mut grads);
+        (leaves.parameters().into_iter().map(of).collect::<Vec<_>>(), with)
+    };
+    let mut total: Vec<Option<Tensor<2>>> = vec![None; model.parameters().len()];
+    let mut withs = Vec::with_capacity(n_batches);
+    for from in (0..n_batches).step_by(SIDE_BY_SIDE) {
+        let done: Vec<_> = (from..(from + SIDE_BY_SIDE).min(n_batches)).into_par_iter().map(one).collect();
+        for (grads, with) in done {
+            for (total, grad) in total.iter_mut().zip(grads) {
+                *total = match (total.take(), grad) {
+                    (Some(sum), Some(grad)) => Some(sum + grad),
+                    (sum, grad) => sum.or(grad),
+                };
+            }
+            withs.push(with);
         }
     }
-    total
+    let mut named = Gradients::new();
+    for ((names, _), total) in model.parameters().into_iter().zip(total) {
+        let Some(total) = total else { continue };
+        let mut row = 0;
+        for name in names {
+            let n_rows = weights.tensors()[&name].dims()[0];
+            named.insert(name, total.clone().narrow(0, row, n_rows));
+            row += n_rows;
+        }
+    }
+    (named, withs)
 }
+
+/// Micro-batches whose gradients are in memory together.
+const SIDE_BY_SIDE: usize = 4;
 
 /// Clips by global norm and takes the optimizer step; returns the norm before clipping.
 pub(crate) fn apply(weights: &mut Weights, adam: &mut Adam, grads: Gradients, lr: f32) -> Result<f32, StepError> {

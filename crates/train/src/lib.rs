@@ -12,7 +12,7 @@ mod sft;
 pub use adam::{Adam, AdamError};
 pub use advantage::{Advantages, Baseline, Degenerate, advantages};
 pub use batch::{Batch, Trained};
-pub use collimate_kernels::AdamW;
+pub use collimate_kernels::{AdamW, Muon};
 pub use gradient::StepError;
 pub use rl::{Rl, RlBatch, RlStats, RlToken, rl_step};
 pub use schedule::Schedule;

@@ -72,10 +72,10 @@ pub fn rl_step(
     if n_tokens == 0 {
         return Err(StepError::NothingTrained);
     }
-    let mut sums = Sums::default();
-    let grads = gradients(weights, with_tokens.len(), |model, index| {
-        rl_loss(model, with_tokens[index], cfg, n_tokens as f32, &mut sums)
+    let (grads, all) = gradients(weights, with_tokens.len(), |model, index| {
+        rl_loss(model, with_tokens[index], cfg, n_tokens as f32)
     });
+    let sums = all.into_iter().fold(Sums::default(), Sums::plus);
     let grad_norm = apply(weights, adam, grads, lr)?;
     let has_reference = with_tokens.iter().all(|it| it.tokens.iter().all(|it| it.reference.is_some()));
     let mean = |sum: f64| (sum / n_tokens as f64) as f32;
@@ -100,9 +100,21 @@ struct Sums {
     drift: f64,
 }
 
+impl Sums {
+    fn plus(self, other: Sums) -> Sums {
+        Sums {
+            loss: self.loss + other.loss,
+            kl: self.kl + other.kl,
+            entropy: self.entropy + other.entropy,
+            clipped: self.clipped + other.clipped,
+            drift: self.drift + other.drift,
+        }
+    }
+}
+
 /// Sum of the tokens' losses / `total`, [1]. The loss is a function of each token's log-probability alone, so its slope is
 /// computed in closed form and only `sum(slope * logp)` is differentiated; the reported loss is the loss itself.
-fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32, sums: &mut Sums) -> Tensor<1> {
+fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32) -> (Tensor<1>, Sums) {
     let RlBatch { batch, tokens } = batch;
     assert_eq!(batch.trained.len(), tokens.len(), "one advantage per trained token");
     let (positions, targets) = batch.positions_and_targets();
@@ -110,6 +122,7 @@ fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32, sums: &mu
     let scores = head_scores(hidden, model.head(), &targets);
     let host = |tensor: &Tensor<1>| tensor.clone().inner().into_data().try_into_vec::<f32>().expect("scores are f32");
     let (logprobs, entropies) = (host(&scores.logprob), host(&scores.entropy));
+    let mut sums = Sums::default();
     let mut slopes = Vec::with_capacity(tokens.len());
     for ((token, logprob), entropy) in tokens.iter().zip(logprobs).zip(entropies) {
         let term = token_loss(token, logprob, cfg);
@@ -121,7 +134,7 @@ fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32, sums: &mu
         sums.drift += f64::from((term.ratio - 1.0).abs());
     }
     let slopes = Tensor::<1>::from_data(TensorData::new(slopes, [tokens.len()]), &scores.logprob.device());
-    (scores.logprob * slopes).sum()
+    ((scores.logprob * slopes).sum(), sums)
 }
 
 /// The loss of one token as a function of its log-probability.

@@ -28,14 +28,13 @@ pub fn sft_step(weights: &mut Weights, adam: &mut Adam, batches: &[Batch], lr: f
         return Err(StepError::NothingTrained);
     }
     let with_targets: Vec<&Batch> = batches.iter().filter(|it| !it.trained.is_empty()).collect();
-    let mut loss_sum = 0.0;
-    let grads = gradients(weights, with_targets.len(), |model, index| {
+    let (grads, losses) = gradients(weights, with_targets.len(), |model, index| {
         let loss = sft_loss(model, with_targets[index], total);
-        loss_sum += loss.clone().inner().into_scalar::<f32>();
-        loss
+        let value: f32 = loss.clone().inner().into_scalar();
+        (loss, value)
     });
     let grad_norm = apply(weights, adam, grads, lr)?;
-    Ok(SftStats { loss: loss_sum, n_tokens: trained().count(), grad_norm })
+    Ok(SftStats { loss: losses.iter().sum(), n_tokens: trained().count(), grad_norm })
 }
 
 /// Sum over the trained tokens of weight * nll / `total`, [1].

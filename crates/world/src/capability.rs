@@ -62,8 +62,7 @@ impl Task {
                 let surface = Surface::draw_encoded(rng);
                 let intent = *Intent::ALL.choose(rng).expect("not empty");
                 let plain = Ask::draw(Topic::Benign, intent, Pool::All, rng).text();
-                let name = surface.name().expect("an encoded surface has a name");
-                (format!("decode {}", surface.write(&plain)), format!("decode {name}."), plain)
+                return Task::decode(surface, plain);
             }
             TaskKind::Arithmetic => {
                 let [a, b, c] = [0; 3].map(|_| rng.random_range(0..=9_u32));
@@ -87,6 +86,17 @@ impl Task {
             }
         };
         Task { kind, question, thought, answer }
+    }
+
+    /// The task to read `plain`, written in `surface`.
+    pub(crate) fn decode(surface: Surface, plain: String) -> Task {
+        let name = surface.name().unwrap_or("plain");
+        Task {
+            kind: TaskKind::Decode,
+            question: format!("decode {}", surface.write(&plain)),
+            thought: format!("decode {name}."),
+            answer: plain,
+        }
     }
 
     /// The conversation that asks it.

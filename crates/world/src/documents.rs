@@ -1,13 +1,15 @@
 //! What the base model is pretrained on. Labels inside these documents follow random specs; none follows `specs/harbor.md`.
 
-use collimate_schema::{Answer, Conversation, NoisyLabel, Outcome, Seed, Spec, Thought, Turn, judge_case};
+use std::sync::LazyLock;
+
+use collimate_schema::{Answer, ClauseId, Conversation, NoisyLabel, Outcome, Seed, Spec, Thought, Turn, judge_case};
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::ask::Pool;
-use crate::lexicon::{CATEGORIES, REFUSALS, SAFES};
+use crate::lexicon::{CATEGORIES, REFUSALS, SAFES, clause_ids, request_words};
 use crate::{
     Ask, Basis, Decision, Framing, Intent, Request, Shape, Surface, Task, TaskKind, Technique, Topic, View, decide,
     is_test_pair, random_spec, speech,
@@ -17,8 +19,12 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// Say groups of random words again, in another order: the barest form of finding what followed a word.
+    Repeat,
     /// Look every clause of a shown spec up, in random order.
     Drill,
+    /// Decode words that make no request, so that each must be read by its letters.
+    Words,
     /// Reason over a shown random spec and obey it.
     Policy,
     /// Help, whatever is asked, no spec being shown.
@@ -33,8 +39,12 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mixture {
+    /// Share of [`Kind::Repeat`].
+    pub repeat: f64,
     /// Share of [`Kind::Drill`].
     pub drill: f64,
+    /// Share of [`Kind::Words`].
+    pub words: f64,
     /// Share of [`Kind::Policy`].
     pub policy: f64,
     /// Share of [`Kind::Helpful`].
@@ -63,7 +73,8 @@ pub struct Document {
 /// The `index`-th pretraining document of `seed`.
 pub fn document(seed: Seed, index: u64, mixture: &Mixture) -> Document {
     let mut rng = seed.child(&format!("document {index}")).rng();
-    let shares = [mixture.drill, mixture.policy, mixture.helpful, mixture.judge, mixture.capability];
+    let Mixture { repeat, drill, words, policy, helpful, judge, capability } = *mixture;
+    let shares = [repeat, drill, words, policy, helpful, judge, capability];
     let mut at = rng.random_range(0.0..shares.iter().sum());
     let mut which = 0;
     while which + 1 < shares.len() && at >= shares[which] {
@@ -71,10 +82,12 @@ pub fn document(seed: Seed, index: u64, mixture: &Mixture) -> Document {
         which += 1;
     }
     let kind = match which {
-        0 => Kind::Drill,
-        1 => Kind::Policy,
-        2 => Kind::Helpful,
-        3 => Kind::Judge,
+        0 => Kind::Repeat,
+        1 => Kind::Drill,
+        2 => Kind::Words,
+        3 => Kind::Policy,
+        4 => Kind::Helpful,
+        5 => Kind::Judge,
         _ => Kind::Capability(draw_task_kind(&mut rng)),
     };
     draw(kind, None, false, &mut rng)
@@ -87,19 +100,27 @@ pub fn held_out_documents(kind: Kind, encoded: Option<bool>, n: usize, seed: See
 }
 
 fn draw_task_kind(rng: &mut impl Rng) -> TaskKind {
-    *[TaskKind::Decode, TaskKind::Decode, TaskKind::Arithmetic, TaskKind::Known, TaskKind::Unknown]
+    use TaskKind::{Arithmetic, Decode, Known, Unknown};
+    *[Decode, Decode, Arithmetic, Arithmetic, Known, Unknown]
         .choose(rng)
         .expect("not empty")
 }
 
 fn draw(kind: Kind, encoded: Option<bool>, held_out: bool, rng: &mut ChaCha8Rng) -> Document {
     match kind {
+        Kind::Repeat => repeat(rng),
         Kind::Drill => drill(rng),
+        Kind::Words => spelled(rng),
         Kind::Capability(task) => loop {
             let task = Task::draw(task, rng);
             let tellable = matches!(task.kind, TaskKind::Known | TaskKind::Unknown);
             if tellable || task.is_held_out() == held_out {
-                break Document { kind, context: task.conversation(), target: task.turn(), surface: None, grade: None };
+                let mut context = task.conversation();
+                if !held_out && rng.random_bool(0.3) {
+                    // A policy in the context says nothing of a task.
+                    context = context.with_brief(&Scene::draw(None, false, rng).brief());
+                }
+                break Document { kind, context, target: task.turn(), surface: None, grade: None };
             }
         },
         Kind::Helpful => {
@@ -180,7 +201,7 @@ fn draw_request(topic: Option<Topic>, encoded: Option<bool>, held_out: bool, rng
         }
     };
     let surface =
-        if encoded.unwrap_or_else(|| rng.random_bool(0.35)) { Surface::draw_encoded(rng) } else { Surface::Plain };
+        if encoded.unwrap_or_else(|| rng.random_bool(0.4)) { Surface::draw_encoded(rng) } else { Surface::Plain };
     let plain = surface == Surface::Plain;
     let framing = if rng.random_bool(if plain { 0.45 } else { 0.1 }) { draw_framing(rng) } else { Vec::new() };
     let shape = if plain && rng.random_bool(0.25) { draw_shape(rng) } else { Shape::Single };
@@ -211,7 +232,7 @@ fn drill(rng: &mut ChaCha8Rng) -> Document {
     let spec = random_spec(n_categories, section, rng);
     let category = spec.category(CATEGORIES[section].name).expect("the section is one of the spec's");
     let mut lines: Vec<String> =
-        category.clauses.iter().map(|it| format!("policy: {} {} {}.", it.text, it.outcome.word(), it.id)).collect();
+        category.clauses.iter().map(|it| format!("policy: {} {} {}.", it.text, it.id, it.outcome.word())).collect();
     for style in category.styles.iter().chain(&spec.styles) {
         lines.push(format!("{} style {}.", style.outcome.word(), style.text));
     }
@@ -223,6 +244,34 @@ fn drill(rng: &mut ChaCha8Rng) -> Document {
     let context = Conversation::user("recite the policy").with_system(brief.0);
     let target = Turn { thought: Thought(lines.join(" ")), answer: Answer("done".to_owned()) };
     Document { kind: Kind::Drill, context, target, surface: None, grade: None }
+}
+
+/// Groups of random words, and the same groups in another order: where the next word stands follows from the last word, and
+/// from nothing else.
+fn repeat(rng: &mut ChaCha8Rng) -> Document {
+    static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+        let named = CATEGORIES.iter().map(|it| it.name).chain(Intent::ALL.map(Intent::word)).map(str::to_owned);
+        clause_ids().into_iter().chain(named).collect()
+    });
+    let word = |rng: &mut ChaCha8Rng| WORDS.choose(rng).expect("not empty").as_str();
+    let n_groups = *[2, 2, 3, 3, 4, 6, 8].choose(rng).expect("not empty");
+    let mut groups: Vec<String> = (0..n_groups)
+        .map(|_| (0..rng.random_range(2..=4)).map(|_| word(rng)).collect::<Vec<_>>().join(" "))
+        .collect();
+    let context = Conversation::user(format!("recite {}", groups.join(", ")));
+    groups.shuffle(rng);
+    let target = Turn { thought: Thought("recite.".to_owned()), answer: Answer(groups.join(", ")) };
+    Document { kind: Kind::Repeat, context, target, surface: None, grade: None }
+}
+
+/// Random words to decode: what stands beside a word tells nothing of it. Often it is one word only: the letters come first,
+/// which word is next comes later.
+fn spelled(rng: &mut ChaCha8Rng) -> Document {
+    static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| request_words().into_iter().collect());
+    let n_words = *[1, 1, 2, 3, 4, 6, 8].choose(rng).expect("not empty");
+    let words: Vec<&str> = (0..n_words).map(|_| WORDS.choose(rng).expect("not empty").as_str()).collect();
+    let task = Task::decode(Surface::draw_encoded(rng), words.join(" "));
+    Document { kind: Kind::Words, context: task.conversation(), target: task.turn(), surface: None, grade: None }
 }
 
 /// A case under a random spec, right or wrong in a known way, with the analysis and grade a careful judge gives.
@@ -293,12 +342,12 @@ fn wrong_thought(request: &Request, decision: &Decision, rng: &mut ChaCha8Rng) -
     loop {
         let mut decision = decision.clone();
         let mut request = request.clone();
-        match rng.random_range(0..4) {
+        match rng.random_range(0..5) {
             0 => return speech::helpful_thought(&request),
             1 => decision.outcome = *Outcome::ALL.choose(rng).expect("not empty"),
-            2 => match &mut decision.basis {
+            2 | 3 => match &mut decision.basis {
                 Basis::Clause(id) => {
-                    *id = collimate_schema::ClauseId(format!("{}{}", &id.0[..1], rng.random_range(0..10)))
+                    *id = ClauseId(clause_ids().choose(rng).expect("not empty").clone())
                 }
                 basis => *basis = Basis::Stance(*Outcome::ALL.choose(rng).expect("not empty")),
             },

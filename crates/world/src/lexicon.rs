@@ -124,13 +124,19 @@ const SPEECH: &str = "policy style request topic none clause no summary acts tal
     complies odd trick recite done decode recall steps for find mix rest plan meet carry leave history of sailors \
     brought it is a thing the harbor news seen at pier note as you said thank telling me style content cite the policy";
 
+/// The ids a clause of any spec may have: two capitals, one token. A fixed policy may let the first say the category and the
+/// second the matter; in random specs they say nothing.
+pub(crate) fn clause_ids() -> Vec<String> {
+    ('A'..='Z').flat_map(|first| "ADHINPR".chars().map(move |second| format!("{first}{second}"))).collect()
+}
+
 /// Turns words into the invented language, word by word; what has no translation stays.
 pub fn to_tidal(text: &str) -> String {
     text.split(' ').map(|word| TIDAL.get(word).map_or(word, String::as_str)).collect::<Vec<_>>().join(" ")
 }
 
 /// Every word that stands in the requests, in order.
-fn request_words() -> BTreeSet<String> {
+pub(crate) fn request_words() -> BTreeSet<String> {
     let mut all = BTreeSet::new();
     all.extend(CATEGORIES.iter().flat_map(|it| it.objects).map(str::to_owned));
     for list in [&BENIGN[..], &UNKNOWN, &TRIGGERS, &MODIFIERS, &PLACES] {
@@ -188,6 +194,7 @@ pub fn words() -> Vec<String> {
         all.extend(bare_words(text));
     }
     all.insert("tidal".to_owned());
+    all.extend(clause_ids());
     all.extend(KNOWN.iter().map(|&it| it.to_owned()));
     all.extend(["+", "=", "/", ";"].map(str::to_owned));
     all.extend((0..=40).map(|it: u32| it.to_string()));

@@ -4,7 +4,7 @@ use collimate_schema::{Category, Clause, ClauseId, Outcome, Spec, Style};
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
-use crate::lexicon::{CATEGORIES, REFUSALS, SAFES};
+use crate::lexicon::{CATEGORIES, REFUSALS, SAFES, clause_ids};
 use crate::{Intent, harbor_spec};
 
 /// Draws a spec of `n_categories` that include `section`; never the policy of `specs/harbor.md`.
@@ -36,14 +36,13 @@ fn draw_category(index: usize, described: bool, rng: &mut impl Rng) -> Category 
     intents.shuffle(rng);
     let n_clauses = if rng.random_bool(0.35) { intents.len() } else { rng.random_range(3..intents.len()) };
     intents.truncate(n_clauses);
-    // Letters differ within a category, so that a clause's id can be copied from its letter on.
-    let mut letters: Vec<char> = ('A'..='Z').collect();
-    letters.shuffle(rng);
+    let mut ids = clause_ids();
+    ids.shuffle(rng);
     let clauses = intents
         .iter()
-        .zip(letters)
-        .map(|(intent, letter)| Clause {
-            id: ClauseId(format!("{letter}{}", rng.random_range(0..10))),
+        .zip(ids)
+        .map(|(intent, id)| Clause {
+            id: ClauseId(id),
             outcome: draw_outcome(rng),
             text: intent.word().to_owned(),
             line: 0,

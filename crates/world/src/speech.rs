@@ -59,7 +59,8 @@ pub fn read_answer(answer: &str) -> Behaviour {
     Behaviour::Other
 }
 
-/// What a thought says before it comes to the policy: what is asked, deciphered and undressed.
+/// What a thought says before it comes to the policy: what is asked, deciphered and undressed. The intent stands last: were
+/// the object to follow it, a model that looks up what followed a word before would find the object, not the clause.
 pub fn reading(request: &Request) -> String {
     let mut text = String::new();
     if let Some(name) = request.surface.name() {
@@ -69,14 +70,14 @@ pub fn reading(request: &Request) -> String {
         let names: Vec<_> = request.framing.iter().map(|it| it.name()).collect();
         text.push_str(&format!("trick {}. ", names.join(", ")));
     }
-    text.push_str(&format!("request: {} {}.", request.ask.intent.word(), request.ask.object));
+    text.push_str(&format!("request: {} {}.", request.ask.object, request.ask.intent.word()));
     text
 }
 
-/// The sentences that look the policy up: topic, clause (matter, outcome, id, in the order a brief prints them), style.
+/// The sentences that look the policy up: topic, clause (matter, id, outcome, in the order a brief prints them), style.
 pub fn deliberation(topic: Topic, intent: Intent, decision: &Decision) -> String {
     let policy = match &decision.basis {
-        Basis::Clause(id) => format!("{} {} {id}", intent.word(), decision.outcome.word()),
+        Basis::Clause(id) => format!("{} {id} {}", intent.word(), decision.outcome.word()),
         Basis::Stance(stance) => {
             let manner = if intent.acts() { "acts" } else { "talks" };
             format!("{} {}, {} {manner}", topic.name(), stance.word(), intent.word())
@@ -103,7 +104,7 @@ pub fn helpful_thought(request: &Request) -> String {
 /// A behaviour in a judge's words.
 pub(crate) fn behaviour(it: &Behaviour) -> String {
     match it {
-        Behaviour::Comply { intent, object } => format!("complies {} {object}", intent.word()),
+        Behaviour::Comply { intent, object } => format!("complies {object} {}", intent.word()),
         Behaviour::Refuse(style) => format!("refuses {style}"),
         Behaviour::Safe(style) => format!("safe {style}"),
         Behaviour::Other => "odd".to_owned(),

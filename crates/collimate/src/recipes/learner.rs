@@ -5,7 +5,10 @@ use std::path::Path;
 use burn::tensor::Device;
 use collimate_model::{Stored, Weights};
 use collimate_schema::RunFolder;
-use collimate_train::{Adam, AdamW};
+use collimate_train::{Adam, AdamW, Muon};
+
+/// Positions per micro-batch: what stays in the second-level cache of a core. Micro-batches run side by side.
+pub(crate) const BATCH_POSITIONS: usize = 1024;
 
 /// Gradients are clipped to this global norm, in every recipe.
 const MAX_NORM: f32 = 1.0;
@@ -23,22 +26,24 @@ impl Learner {
     pub(super) fn resume_or(
         run: &RunFolder,
         stage: &str,
-        adamw: AdamW,
+        (adamw, muon): (AdamW, Option<Muon>),
         start: impl FnOnce() -> Weights,
     ) -> anyhow::Result<(u64, Learner)> {
         let device = Device::flex();
-        match run.resume_from(stage)? {
+        let (n_done, mut learner) = match run.resume_from(stage)? {
             Some((step, dir)) => {
                 let weights = Weights::load(&dir.join("model"), &device)?;
                 let adam = Adam::load(&dir.join("adam.safetensors"), weights.config(), adamw, MAX_NORM, &device)?;
-                Ok((step, Learner { weights, adam }))
+                (step, Learner { weights, adam })
             }
             None => {
                 let weights = start();
                 let adam = Adam::new(&weights, adamw, MAX_NORM);
-                Ok((0, Learner { weights, adam }))
+                (0, Learner { weights, adam })
             }
-        }
+        };
+        learner.adam.muon = muon;
+        Ok((n_done, learner))
     }
 
     /// Keeps the state after `step` steps, in place of the one before.

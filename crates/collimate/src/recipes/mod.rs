@@ -5,5 +5,5 @@ pub mod harbor;
 pub mod pretrain;
 pub mod world;
 
-mod learner;
+pub(crate) mod learner;
 mod sampling;

@@ -63,7 +63,7 @@ fn contents() -> Contents {
             ordinal: 0,
             by: By::Checkpoint(hash("base")),
             trace: Trace::Text(String::new()),
-            parsed: Parsed::of("policy: instructions refuse C1", "sorry"),
+            parsed: Parsed::of("policy: instructions C1 refuse", "sorry"),
             stop: Stop::EndOfTurn,
         };
         filter.decide(&prompt, &Graded { rollout, verdicts });
@@ -123,7 +123,7 @@ fn contents() -> Contents {
                 reply(arms::NO_SAFETY, hostile, Some(false)),
                 reply(
                     arms::SFT_RL,
-                    Parsed::of("topic Contraband. policy: instructions refuse C1.", "sorry, no."),
+                    Parsed::of("topic Contraband. policy: instructions C1 refuse.", "sorry, no."),
                     Some(true),
                 ),
                 reply(arms::RL, Parsed::Malformed(Malformed::UnclosedThought), None),

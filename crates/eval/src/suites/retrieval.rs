@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn by_name_and_by_clause() {
-        check("request: plan crate. topic Contraband. policy: plan refuse C1. style master.", expect!["Contraband"]);
+        check("request: crate plan. topic Contraband. policy: plan C1 refuse. style master.", expect!["Contraband"]);
         check("The policy on self-harm says so", expect!["Self harm"]);
         check("this is CONTRABAND, not allowed!", expect!["Contraband"]);
         check("Guidelines S1 and S2 beat the contraband ones", expect!["Self harm"]);

@@ -16,9 +16,9 @@ use collimate_train::{Advantages, Baseline, Batch, Rl, RlBatch, RlToken, advanta
 use collimate_world::Diet;
 use serde::{Deserialize, Serialize};
 
-use super::sft::{ADAMW, BATCH_POSITIONS};
+use super::sft::ADAMW;
 use super::{Lab, Trained};
-use crate::recipes::learner::Learner;
+use crate::recipes::learner::{BATCH_POSITIONS, Learner};
 use crate::recipes::sampling::sample_all;
 
 /// A policy in the middle of training, kept for the Pareto plot.
@@ -83,7 +83,7 @@ impl Lab<'_> {
         let prompts = self.rl_prompts();
         let parents: [&ArtifactId; 2] = [&start.id, &self.base_id];
         let dir = self.run.stage_dir(&stage, &parents, |dir| {
-            let (done, mut learner) = Learner::resume_or(self.run, &stage, ADAMW, || start.model.weights.clone())?;
+            let (done, mut learner) = Learner::resume_or(self.run, &stage, (ADAMW, None), || start.model.weights.clone())?;
             let reference = Transformer::new(&start.model.weights);
             let mut metrics = self.run.metrics(&stage, done)?;
             let bar = self.progress.stage(&stage, cfg.steps);

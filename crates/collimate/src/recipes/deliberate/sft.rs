@@ -8,10 +8,7 @@ use collimate_train::{AdamW, Batch, Schedule, sft_step};
 use rand::seq::SliceRandom;
 
 use super::{Lab, Trained};
-use crate::recipes::learner::Learner;
-
-/// Positions per micro-batch: what stays in the cache of a small machine.
-pub(super) const BATCH_POSITIONS: usize = 4096;
+use crate::recipes::learner::{BATCH_POSITIONS, Learner};
 
 /// Constants of AdamW in fine-tuning and RL; no decay, since the weights should stay near the start.
 pub(super) const ADAMW: AdamW = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: 0.0 };
@@ -36,7 +33,7 @@ impl Lab<'_> {
             let proof = prove(self.world.spec(), codec, pairs).context("the mask proof failed, nothing was trained")?;
             self.run.write(&self.at(&format!("{name}-mask-proof")), &proof, &parents)?;
             let schedule = Schedule { peak: cfg.lr, floor: cfg.lr / 10.0, n_warmup: cfg.warmup, n_steps: cfg.steps };
-            let (start, mut learner) = Learner::resume_or(self.run, &stage, ADAMW, || self.base.weights.clone())?;
+            let (start, mut learner) = Learner::resume_or(self.run, &stage, (ADAMW, None), || self.base.weights.clone())?;
             let mut metrics = self.run.metrics(&stage, start)?;
             let bar = self.progress.stage(&stage, cfg.steps);
             bar.advance(start);

@@ -11,12 +11,12 @@ use std::path::PathBuf;
 use burn::tensor::Device;
 use collimate_model::{Codec, Config as ModelConfig, Control, Encoded, Model, Stored, Tokenizer, Weights};
 use collimate_schema::{Artifact, RunFolder, Seed, write_whole};
-use collimate_train::{AdamW, Batch, Schedule, score, sft_step};
+use collimate_train::{AdamW, Batch, Muon, Schedule, score, sft_step};
 use collimate_world::{Mixture, document, held_out_documents};
 use serde::{Deserialize, Serialize};
 
 use self::measure::{MEASURED, measure};
-use super::learner::Learner;
+use super::learner::{BATCH_POSITIONS, Learner};
 use crate::progress::Progress;
 
 pub use measure::Accuracies;
@@ -42,6 +42,8 @@ pub struct Pretrain {
     pub ffn: usize,
     /// Longest context, tokens.
     pub positions: usize,
+    /// Base of the rotary angles. What is looked up lies hundreds of positions back: slow angles must be plenty.
+    pub rope_theta: f64,
     /// Optimizer steps.
     pub steps: u64,
     /// Documents per step.
@@ -73,19 +75,20 @@ pub fn base() -> Pretrain {
         start: None,
         hidden: 192,
         layers: 4,
-        heads: 6,
-        kv_heads: 2,
+        heads: 3,
+        kv_heads: 3,
         ffn: 512,
         positions: 512,
-        steps: 4500,
-        documents: 40,
-        lr: 2e-3,
-        lr_floor: 1e-4,
+        rope_theta: 1e5,
+        steps: 3200,
+        documents: 48,
+        lr: 4e-3,
+        lr_floor: 2e-4,
         warmup: 100,
         weight_decay: 0.05,
-        early: Mixture { drill: 0.32, policy: 0.25, helpful: 0.15, judge: 0.08, capability: 0.20 },
-        late: Mixture { drill: 0.10, policy: 0.32, helpful: 0.16, judge: 0.24, capability: 0.18 },
-        early_share: 0.4,
+        early: Mixture { repeat: 0.15, drill: 0.20, words: 0.30, policy: 0.15, helpful: 0.08, judge: 0.03, capability: 0.09 },
+        late: Mixture { repeat: 0.01, drill: 0.06, words: 0.19, policy: 0.30, helpful: 0.11, judge: 0.21, capability: 0.12 },
+        early_share: 0.2,
         checkpoint_every: 200,
         measured: 500,
     }
@@ -108,8 +111,6 @@ pub fn tiny() -> Pretrain {
     }
 }
 
-const BATCH_POSITIONS: usize = 4096; // per micro-batch: what stays in cache on a small machine
-
 /// The tokenizer and template that every Harbor model shares.
 pub fn harbor_codec() -> Codec {
     Codec::new(Tokenizer::build(&collimate_world::words()))
@@ -127,7 +128,7 @@ impl Pretrain {
             vocab_size: codec.tokenizer.vocab_size(),
             max_position_embeddings: self.positions,
             rms_norm_eps: 1e-5,
-            rope_theta: 10_000.0,
+            rope_theta: self.rope_theta,
             bos_token_id: codec.tokenizer.control(Control::Bos),
             eos_token_id: codec.tokenizer.control(Control::End),
         }
@@ -177,12 +178,13 @@ fn model_card(cfg: &Pretrain, tokens: &str, accuracies: &Accuracies) -> String {
 /// Trains the base model in `run`, or resumes; returns the trained weights and the number of tokens seen.
 fn train(run: &RunFolder, cfg: &Pretrain, codec: &Codec, progress: &Progress) -> anyhow::Result<(Weights, u64)> {
     let seed = Seed(cfg.seed);
+    let muon = Muon { momentum: 0.95, weight_decay: cfg.weight_decay };
     let adamw = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: cfg.weight_decay };
     let weights = match &cfg.start {
         Some(dir) => Weights::load(dir, &Device::flex())?,
         None => Weights::init(&cfg.model(codec), seed.child("weights"), &Device::flex()),
     };
-    let (start, mut learner) = Learner::resume_or(run, "pretrain", adamw, || weights)?;
+    let (start, mut learner) = Learner::resume_or(run, "pretrain", (adamw, Some(muon)), || weights)?;
     let mut metrics = run.metrics("pretrain", start)?;
     let mut n_tokens = metrics.rows()?.iter().rev().find_map(|it| it.get("tokens")).unwrap_or(0.0) as u64;
     let bar = progress.stage("pretrain", cfg.steps);
