@@ -8,7 +8,7 @@ use burn::tensor::Device;
 use collimate_kernels::Linear;
 use collimate_model::{Codec, Config, Control, Encoded, Engine, Transformer, Weights};
 use collimate_schema::{By, Completion, Conversation, Request, RequestId, Sampler, Sampling, Seed, Trace};
-use collimate_train::{Adam, AdamW, Batch, Baseline, Advantages, Rl, RlBatch, RlToken, advantages, rl_step, sft_step};
+use collimate_train::{Adam, AdamW, Advantages, Baseline, Batch, Rl, RlBatch, RlToken, advantages, rl_step, sft_step};
 use rand::Rng;
 use serde::Serialize;
 
@@ -47,7 +47,9 @@ impl std::str::FromStr for Shape {
             _ => name.split(',').map_while(|it| it.parse().ok().filter(|it| *it > 0)).collect(),
         };
         let [hidden, layers, heads, kv_heads, ffn, vocabulary, ref rest @ ..] = sizes[..] else {
-            return Err(format!("`{name}` is no shape: use tiny, small, smol135 or D,LAYERS,H,K,F,V such as 256,4,4,4,688,4096"));
+            return Err(format!(
+                "`{name}` is no shape: use tiny, small, smol135 or D,LAYERS,H,K,F,V such as 256,4,4,4,688,4096"
+            ));
         };
         if hidden % heads != 0 || heads % kv_heads != 0 || (hidden / heads) % 2 != 0 {
             return Err(format!("`{name}`: D must be a multiple of H, H of K, and D / H even"));
@@ -172,12 +174,7 @@ impl Learner {
 }
 
 /// `n` samples each of `n_prompts` random prompts.
-fn sample(
-    engine: &Engine,
-    n_prompts: usize,
-    n: usize,
-    (prompt, new): (usize, u32),
-) -> anyhow::Result<Vec<Completion>> {
+fn sample(engine: &Engine, n_prompts: usize, n: usize, (prompt, new): (usize, u32)) -> anyhow::Result<Vec<Completion>> {
     let words = collimate_world::words();
     let mut rng = Seed(2).rng();
     let mut requests = Vec::new();

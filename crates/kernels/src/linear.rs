@@ -261,14 +261,7 @@ impl WithSimd for Columns<'_> {
 }
 
 #[inline(always)]
-fn columns<S: Simd, const N: usize>(
-    simd: S,
-    a: &[f32],
-    first: usize,
-    panel: &[f32],
-    out: &mut [f32],
-    place: Place,
-) {
+fn columns<S: Simd, const N: usize>(simd: S, a: &[f32], first: usize, panel: &[f32], out: &mut [f32], place: Place) {
     for strip in (0..PANEL).step_by(2 * S::F32_LANES) {
         let mut sums = [[simd.splat_f32s(0.0); 2]; N];
         for (a, b) in a.chunks_exact(ROWS).zip(panel.chunks_exact(PANEL)) {

@@ -1,8 +1,8 @@
 //! The optimizer step against values computed by hand.
 
 use burn::Tensor;
-use burn::tensor::Device;
-use collimate_kernels::{AdamW, Moments, adamw_step};
+use burn::tensor::{Device, TensorData};
+use collimate_kernels::{AdamW, Moments, Muon, adamw_step, muon_step};
 
 fn one(value: f32) -> Tensor<2> {
     Tensor::from_floats([[value]], &Device::flex())
@@ -29,4 +29,39 @@ fn two_steps_by_hand() {
     assert!((value(weight) - 1.989_668_08).abs() < 1e-6);
     assert!((value(moments.m) + 0.055).abs() < 1e-7);
     assert!((value(moments.v) - 0.012_475).abs() < 1e-7);
+}
+
+/// The update of Muon has singular values near one, times 0.2 sqrt(longer side), whatever the gradient's are; it points the
+/// gradient's way, and does not care how the matrix lies.
+#[test]
+fn muon_moves_by_nearly_orthogonal_matrices() {
+    let (lr, cfg) = (0.1_f32, Muon { momentum: 0.9, weight_decay: 0.0 });
+    let values: Vec<f32> = (0..15).map(|it| ((it * 7 + 3) % 11) as f32 - 5.0).collect();
+    let update = |gradient: Tensor<2>| {
+        let zeros = gradient.zeros_like();
+        let moments = Moments { m: zeros.clone(), v: zeros.clone() };
+        muon_step(zeros, gradient, moments, &cfg, (lr, 1.0)).0 / (-lr * 0.2 * 5.0_f32.sqrt())
+    };
+    let gradient = Tensor::<2>::from_data(TensorData::new(values, [3, 5]), &Device::flex());
+    let wide = update(gradient.clone());
+    let gram: Vec<f32> = wide.clone().matmul(wide.clone().transpose()).into_data().try_into_vec().expect("f32");
+    for (at, value) in gram.iter().enumerate() {
+        let expected = if at % 4 == 0 { 1.0 } else { 0.0 };
+        assert!((value - expected).abs() < 0.55, "{gram:?}");
+    }
+    assert!(value((wide.clone() * gradient.clone()).sum().reshape([1, 1])) > 0.0);
+    let tall = update(gradient.transpose()).transpose();
+    assert!(value((tall - wide).abs().max().reshape([1, 1])) < 1e-5);
+}
+
+#[test]
+fn muon_keeps_a_mean_of_the_gradient_and_decays() {
+    let cfg = Muon { momentum: 0.9, weight_decay: 0.5 };
+    let moments = Moments { m: one(1.0), v: one(7.0) };
+    // Clipped by half: the gradient is 2; m = 0.9 + 0.1 * 2 = 1.1. A 1 x 1 matrix moves by the sign, up to the tolerance of
+    // the singular value, after a decay of 0.1 * 0.5.
+    let (weight, moments) = muon_step(one(1.0), one(4.0), moments, &cfg, (0.1, 0.5));
+    assert!((value(moments.m) - 1.1).abs() < 1e-6);
+    assert_eq!(value(moments.v), 7.0);
+    assert!((value(weight) - (0.95 - 0.1 * 0.2)).abs() < 0.1 * 0.2 * 0.4);
 }

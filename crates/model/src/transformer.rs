@@ -53,8 +53,7 @@ impl Transformer {
         let get = |name: &str| tensors[name].clone();
         let layer = |index: usize| {
             let get = |name: &str| get(&layer_name(index, name));
-            let stack =
-                |names: &[&str]| Linear::new(Tensor::cat(names.iter().map(|name| get(name)).collect(), 0));
+            let stack = |names: &[&str]| Linear::new(Tensor::cat(names.iter().map(|name| get(name)).collect(), 0));
             Layer {
                 attention_norm: get(ATTENTION_NORM),
                 qkv: stack(&QKV),

@@ -107,6 +107,15 @@ fn the_same_batch_gives_the_same_bits() {
 }
 
 #[test]
+fn a_request_does_not_depend_on_what_else_is_in_the_batch() {
+    let together = run(&engine(8), requests(1.0, 20));
+    assert_eq!(together, run(&engine(64), requests(1.0, 20)));
+    for (request, among) in requests(1.0, 20).into_iter().zip(&together) {
+        assert_eq!(run(&engine(3), vec![request]), std::slice::from_ref(among));
+    }
+}
+
+#[test]
 fn greedy_takes_the_likeliest_token_each_time() {
     let engine = engine(8);
     for completion in run(&engine, requests(0.0, 8)) {

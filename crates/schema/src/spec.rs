@@ -212,7 +212,9 @@ impl Spec {
                 let (id, rest) =
                     rest.split_once("**").ok_or("a clause id must end in `**`: write `- **C3** (refuse): when`")?;
                 if !is_clause_id(id) {
-                    return Err(format!("`{id}` is no clause id: use letters, then digits, such as `C3`, or two or three capitals, such as `CI`"));
+                    return Err(format!(
+                        "`{id}` is no clause id: use letters, then digits, such as `C3`, or two or three capitals, such as `CI`"
+                    ));
                 }
                 let (outcome, text) =
                     outcome_and_text(rest.trim_start()).map_err(|problem| format!("clause `{id}`: {problem}"))?;
@@ -318,7 +320,8 @@ pub(crate) fn is_clause_id(id: &str) -> bool {
     let digits = id.trim_start_matches(|it: char| it.is_ascii_alphabetic());
     let letters = &id[..id.len() - digits.len()];
     let numbered = !letters.is_empty() && !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit());
-    let lettered = digits.is_empty() && (2..=3).contains(&letters.len()) && letters.bytes().all(|it| it.is_ascii_uppercase());
+    let lettered =
+        digits.is_empty() && (2..=3).contains(&letters.len()) && letters.bytes().all(|it| it.is_ascii_uppercase());
     numbered || lettered
 }
 

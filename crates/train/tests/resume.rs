@@ -3,7 +3,7 @@
 mod tiny;
 
 use collimate_model::{Stored, Weights, WeightsError, read_tensors, write_tensors};
-use collimate_train::{Adam, AdamError, AdamW, Batch, Schedule, sft_step};
+use collimate_train::{Adam, AdamError, AdamW, Batch, Muon, Schedule, sft_step};
 use tiny::{config, device, sequences, weights};
 
 const CFG: AdamW = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
@@ -17,12 +17,22 @@ fn steps(weights: &mut Weights, adam: &mut Adam, range: std::ops::Range<u64>) ->
 
 #[test]
 fn six_steps_are_three_and_three() {
-    let (mut straight, mut adam) = (weights(), Adam::new(&weights(), CFG, MAX_NORM));
+    resumes(None);
+    resumes(Some(Muon { momentum: 0.9, weight_decay: 0.1 }));
+}
+
+fn resumes(muon: Option<Muon>) {
+    let fresh = || {
+        let mut adam = Adam::new(&weights(), CFG, MAX_NORM);
+        adam.muon = muon;
+        (weights(), adam)
+    };
+    let (mut straight, mut adam) = fresh();
     let losses = steps(&mut straight, &mut adam, 0..6);
     assert!(losses[5] < losses[0], "the loss falls: {losses:?}");
 
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let (mut first, mut first_adam) = (weights(), Adam::new(&weights(), CFG, MAX_NORM));
+    let (mut first, mut first_adam) = fresh();
     let mut resumed_losses = steps(&mut first, &mut first_adam, 0..3);
     first.save(&dir.path().join("model"), Stored::F32, &[]).expect("saved");
     let state = dir.path().join("adam.safetensors");
@@ -30,6 +40,7 @@ fn six_steps_are_three_and_three() {
 
     let mut second = Weights::load(&dir.path().join("model"), &device()).expect("loads");
     let mut second_adam = Adam::load(&state, second.config(), CFG, MAX_NORM, &device()).expect("loads");
+    second_adam.muon = muon;
     assert_eq!(second_adam.n_steps(), 3);
     resumed_losses.extend(steps(&mut second, &mut second_adam, 3..6));
     assert_eq!(resumed_losses, losses);

@@ -101,9 +101,7 @@ pub fn held_out_documents(kind: Kind, encoded: Option<bool>, n: usize, seed: See
 
 fn draw_task_kind(rng: &mut impl Rng) -> TaskKind {
     use TaskKind::{Arithmetic, Decode, Known, Unknown};
-    *[Decode, Decode, Arithmetic, Arithmetic, Known, Unknown]
-        .choose(rng)
-        .expect("not empty")
+    *[Decode, Decode, Arithmetic, Arithmetic, Known, Unknown].choose(rng).expect("not empty")
 }
 
 fn draw(kind: Kind, encoded: Option<bool>, held_out: bool, rng: &mut ChaCha8Rng) -> Document {
@@ -255,9 +253,8 @@ fn repeat(rng: &mut ChaCha8Rng) -> Document {
     });
     let word = |rng: &mut ChaCha8Rng| WORDS.choose(rng).expect("not empty").as_str();
     let n_groups = *[2, 2, 3, 3, 4, 6, 8].choose(rng).expect("not empty");
-    let mut groups: Vec<String> = (0..n_groups)
-        .map(|_| (0..rng.random_range(2..=4)).map(|_| word(rng)).collect::<Vec<_>>().join(" "))
-        .collect();
+    let mut groups: Vec<String> =
+        (0..n_groups).map(|_| (0..rng.random_range(2..=4)).map(|_| word(rng)).collect::<Vec<_>>().join(" ")).collect();
     let context = Conversation::user(format!("recite {}", groups.join(", ")));
     groups.shuffle(rng);
     let target = Turn { thought: Thought("recite.".to_owned()), answer: Answer(groups.join(", ")) };
@@ -268,7 +265,7 @@ fn repeat(rng: &mut ChaCha8Rng) -> Document {
 /// which word is next comes later.
 fn spelled(rng: &mut ChaCha8Rng) -> Document {
     static WORDS: LazyLock<Vec<String>> = LazyLock::new(|| request_words().into_iter().collect());
-    let n_words = *[1, 1, 2, 3, 4, 6, 8].choose(rng).expect("not empty");
+    let n_words = *[1, 1, 1, 2, 3, 4, 7].choose(rng).expect("not empty");
     let words: Vec<&str> = (0..n_words).map(|_| WORDS.choose(rng).expect("not empty").as_str()).collect();
     let task = Task::decode(Surface::draw_encoded(rng), words.join(" "));
     Document { kind: Kind::Words, context: task.conversation(), target: task.turn(), surface: None, grade: None }
@@ -346,9 +343,7 @@ fn wrong_thought(request: &Request, decision: &Decision, rng: &mut ChaCha8Rng) -
             0 => return speech::helpful_thought(&request),
             1 => decision.outcome = *Outcome::ALL.choose(rng).expect("not empty"),
             2 | 3 => match &mut decision.basis {
-                Basis::Clause(id) => {
-                    *id = ClauseId(clause_ids().choose(rng).expect("not empty").clone())
-                }
+                Basis::Clause(id) => *id = ClauseId(clause_ids().choose(rng).expect("not empty").clone()),
                 basis => *basis = Basis::Stance(*Outcome::ALL.choose(rng).expect("not empty")),
             },
             _ => request.ask.intent = *Intent::ALL.choose(rng).expect("not empty"),

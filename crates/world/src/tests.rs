@@ -188,7 +188,8 @@ fn the_harbor_policy_covers_every_intent_in_words_the_model_knows() {
 #[test]
 fn every_word_of_every_document_is_known() {
     let known: BTreeSet<String> = words().into_iter().collect();
-    let mixture = Mixture { repeat: 1.0, drill: 1.0, words: 1.0, policy: 4.0, helpful: 4.0, judge: 4.0, capability: 4.0 };
+    let mixture =
+        Mixture { repeat: 1.0, drill: 1.0, words: 1.0, policy: 4.0, helpful: 4.0, judge: 4.0, capability: 4.0 };
     for index in 0..2000 {
         let document = document(Seed(5), index, &mixture);
         for text in [&document.target.thought.0, &document.target.answer.0] {

@@ -130,7 +130,7 @@ pub fn base() -> Deliberate {
         rl: Rl {
             steps: 40,
             prompts: 16,
-            capability: 4,
+            capability: 6,
             samples: 8,
             sampling: SAMPLED,
             judge: GREEDY,
@@ -138,7 +138,7 @@ pub fn base() -> Deliberate {
             passes: 1,
             clip: 0.2,
             kl: 0.0,
-            lr: 2e-4,
+            lr: 1e-4,
             checkpoint_every: 10,
             milestone_every: 20,
         },
@@ -158,7 +158,7 @@ pub fn quickstart() -> Deliberate {
         seeds: vec![1],
         data: Data { prompts: 350, samples: 3, ..full.data },
         sft: Sft { steps: 100, ..full.sft },
-        rl: Rl { steps: 20, prompts: 12, milestone_every: 10, ..full.rl },
+        rl: Rl { steps: 20, prompts: 12, capability: 4, milestone_every: 10, ..full.rl },
         exam: ExamSize { cases: CaseCounts { plain: 90, jailbreak: 12, encoded: 24 }, capability: 200, ..full.exam },
         ..full
     }

@@ -83,7 +83,8 @@ impl Lab<'_> {
         let prompts = self.rl_prompts();
         let parents: [&ArtifactId; 2] = [&start.id, &self.base_id];
         let dir = self.run.stage_dir(&stage, &parents, |dir| {
-            let (done, mut learner) = Learner::resume_or(self.run, &stage, (ADAMW, None), || start.model.weights.clone())?;
+            let (done, mut learner) =
+                Learner::resume_or(self.run, &stage, (ADAMW, None), || start.model.weights.clone())?;
             let reference = Transformer::new(&start.model.weights);
             let mut metrics = self.run.metrics(&stage, done)?;
             let bar = self.progress.stage(&stage, cfg.steps);

@@ -33,7 +33,8 @@ impl Lab<'_> {
             let proof = prove(self.world.spec(), codec, pairs).context("the mask proof failed, nothing was trained")?;
             self.run.write(&self.at(&format!("{name}-mask-proof")), &proof, &parents)?;
             let schedule = Schedule { peak: cfg.lr, floor: cfg.lr / 10.0, n_warmup: cfg.warmup, n_steps: cfg.steps };
-            let (start, mut learner) = Learner::resume_or(self.run, &stage, (ADAMW, None), || self.base.weights.clone())?;
+            let (start, mut learner) =
+                Learner::resume_or(self.run, &stage, (ADAMW, None), || self.base.weights.clone())?;
             let mut metrics = self.run.metrics(&stage, start)?;
             let bar = self.progress.stage(&stage, cfg.steps);
             bar.advance(start);
