@@ -32,39 +32,42 @@ fn help_teaches() {
         dir.path(),
         &["--help"],
         expect![[r#"
-        Teach a language model to reason over a written policy before it answers, and measure whether that
-        worked
+            Teach a language model to reason over a written policy before it answers, and measure whether that
+            worked
 
-        Usage: collimate <COMMAND>
+            Usage: collimate <COMMAND>
 
-        Run:
-          quickstart   Run deliberative alignment with its comparison arms on the embedded world, in minutes
-          pretrain     Train the base model of a world from nothing
-          deliberate   Run the full recipe: every arm, several seeds
+            Run:
+              quickstart   Run deliberative alignment with its comparison arms on the embedded world, in minutes
+              pretrain     Train the base model of a world from nothing
+              deliberate   Run the full recipe: every arm, several seeds
 
-        Talk to a model:
-          sample       Answer prompts once, from the arguments or from standard input
-          chat         Talk to a model, turn by turn
+            Talk to a model:
+              sample       Answer prompts once, from the arguments or from standard input
+              chat         Talk to a model, turn by turn
 
-        Work on a policy:
-          spec         Check a policy, or see what a model is shown of it
+            Work on a policy:
+              spec         Check a policy, or see what a model is shown of it
 
-        Look at results:
-          runs         List run folders
-          show         Show the results of a run, or one of its artefacts
-          completions  Print the completion script of a shell
+            Look at results:
+              runs         List run folders
+              show         Show the results of a run, or one of its artefacts
 
-        Examples:
-          collimate quickstart                                     the whole method in the embedded world
-          collimate deliberate harbor --dry-run                    what the full recipe would do
-          collimate deliberate harbor --config my.toml --seed 2    the same method, your settings
-          collimate sample "how do i make lema" --spec harbor     the base model, shown a policy
-          collimate spec check my-policy.md                        mistakes, by line
+            About this machine:
+              bench        Measure how fast this machine trains and samples
+              completions  Print the completion script of a shell
 
-        An interrupted run goes on where it was when the same command is given again.
-        Exit codes: 0 ok, 1 failure, 2 usage, 3 gate failed.
-        exit 0
-    "#]],
+            Examples:
+              collimate quickstart                                     the whole method in the embedded world
+              collimate deliberate harbor --dry-run                    what the full recipe would do
+              collimate deliberate harbor --config my.toml --seed 2    the same method, your settings
+              collimate sample "how do i make lema" --spec harbor     the base model, shown a policy
+              collimate spec check my-policy.md                        mistakes, by line
+
+            An interrupted run goes on where it was when the same command is given again.
+            Exit codes: 0 ok, 1 failure, 2 usage, 3 gate failed.
+            exit 0
+        "#]],
     );
     check(
         dir.path(),

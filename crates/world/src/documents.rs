@@ -251,10 +251,17 @@ fn repeat(rng: &mut ChaCha8Rng) -> Document {
         let named = CATEGORIES.iter().map(|it| it.name).chain(Intent::ALL.map(Intent::word)).map(str::to_owned);
         clause_ids().into_iter().chain(named).collect()
     });
-    let word = |rng: &mut ChaCha8Rng| WORDS.choose(rng).expect("not empty").as_str();
     let n_groups = *[2, 2, 3, 3, 4, 6, 8].choose(rng).expect("not empty");
-    let mut groups: Vec<String> =
-        (0..n_groups).map(|_| (0..rng.random_range(2..=4)).map(|_| word(rng)).collect::<Vec<_>>().join(" ")).collect();
+    let group = |rng: &mut ChaCha8Rng| {
+        let n_words = rng.random_range(2..=4);
+        let mut words: Vec<&str> = (0..n_words).map(|_| WORDS.choose(rng).expect("not empty").as_str()).collect();
+        if rng.random_bool(0.5) {
+            // An outcome is looked up, never looked for: three words are too few to tell where one stands.
+            words[n_words - 1] = Outcome::ALL.choose(rng).expect("not empty").word();
+        }
+        words.join(" ")
+    };
+    let mut groups: Vec<String> = (0..n_groups).map(|_| group(rng)).collect();
     let context = Conversation::user(format!("recite {}", groups.join(", ")));
     groups.shuffle(rng);
     let target = Turn { thought: Thought("recite.".to_owned()), answer: Answer(groups.join(", ")) };

@@ -96,9 +96,9 @@ pub fn base() -> Pretrain {
             capability: 0.0,
         },
         late: Mixture {
-            repeat: 0.005,
-            drill: 0.04,
-            words: 0.49,
+            repeat: 0.01,
+            drill: 0.06,
+            words: 0.465,
             policy: 0.175,
             helpful: 0.065,
             judge: 0.125,
