@@ -168,7 +168,7 @@ impl Learner {
 
     fn report(&self, work: &'static str, shape: Shape, tokens_per_second: f64, gflops: Option<f64>) -> Report {
         let parameters = self.weights.config().n_parameters();
-        let (matmul_gflops, peak_memory_bytes) = (matmul_gflops(), peak_memory());
+        let (peak_memory_bytes, matmul_gflops) = (peak_memory(), matmul_gflops());
         Report { work, shape, parameters, tokens_per_second, gflops, matmul_gflops, peak_memory_bytes }
     }
 }
