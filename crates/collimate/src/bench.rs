@@ -183,7 +183,7 @@ fn sample(engine: &Engine, n_prompts: usize, n: usize, (prompt, new): (usize, u3
         for ordinal in 0..n {
             let id = RequestId(format!("{at:03}/{ordinal}"));
             let seed = Seed(3).child(&id.0);
-            let sampling = Sampling { temperature: 1.0, max_tokens: new };
+            let sampling = Sampling::at(1.0, new);
             requests.push(Request { id, conversation: Conversation::user(text.join(" ")), sampling, seed });
         }
     }

@@ -124,12 +124,31 @@ pub struct ModelArgs {
     /// Softmax temperature; 0 always takes the likeliest token
     #[arg(long, value_name = "T", default_value_t = 0.0)]
     pub temperature: f32,
+    /// Draw among the N likeliest tokens only; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub top_k: u32,
+    /// Draw among the likeliest tokens only whose probabilities reach this sum
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = share)]
+    pub top_p: f32,
+    /// Draw only among tokens at least this times as likely as the likeliest
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    pub min_p: f32,
     /// Most tokens to sample per answer
     #[arg(long, value_name = "N", default_value_t = 192)]
     pub max_tokens: u32,
+    /// Begin the answer after N tokens of thought, whatever the model would do
+    #[arg(long, value_name = "N")]
+    pub thought_budget: Option<u32>,
     /// Seed of the samples
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("give a number from 0 to 1".to_owned()),
+    }
 }
 
 /// Arguments of `sample`.

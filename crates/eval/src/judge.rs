@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    const SAMPLING: Sampling = Sampling { temperature: 1.0, max_tokens: 40 };
+    const SAMPLING: Sampling = Sampling::at(1.0, 40);
 
     fn reading(prompt: &PromptId, ordinal: u32) -> Reading<'_> {
         Reading { prompt, sample: 2, ordinal }

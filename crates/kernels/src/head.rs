@@ -66,7 +66,7 @@ fn score_row(logits: &[f32], target: u32) -> [f32; 2] {
 }
 
 #[inline(always)]
-fn log_sum_exp(logits: &[f32]) -> f32 {
+pub(crate) fn log_sum_exp(logits: &[f32]) -> f32 {
     let largest = max(logits);
     largest + sum2(logits, logits, |z, _| exp(z - largest)).ln()
 }

@@ -16,6 +16,7 @@ mod linear;
 mod norm;
 mod optim;
 mod rotary;
+mod row;
 mod sequence;
 mod swiglu;
 
@@ -29,4 +30,5 @@ pub use linear::Linear;
 pub use norm::rms_norm;
 pub use optim::{AdamW, Moments, Muon, adamw_step, muon_step};
 pub use rotary::Rotary;
+pub use row::{highest, logprob, masses};
 pub use swiglu::swiglu;

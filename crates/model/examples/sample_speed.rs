@@ -52,7 +52,7 @@ fn requests(n_samples: usize, max_tokens: u32) -> Vec<Request> {
     let request = |index: usize| Request {
         id: RequestId(format!("{index}")),
         conversation: conversation(index / n_samples),
-        sampling: Sampling { temperature: 1.0, max_tokens },
+        sampling: Sampling::at(1.0, max_tokens),
         seed: Seed(5).child(&format!("{index}")),
     };
     (0..N_REQUESTS).map(request).collect()

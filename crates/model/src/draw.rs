@@ -1,48 +1,57 @@
 //! One token from one row of logits.
 
-use collimate_schema::Sampled;
+use collimate_kernels::{highest, logprob, masses};
+use collimate_schema::{Sampled, Sampling};
 use rand::Rng;
 
-/// Draws a token at `temperature` from raw `logits`, [V]; 0 takes the highest, the lowest id among equals. The recorded
-/// log-probability is at temperature 1 whatever the draw was at. One uniform number per token is used, none when greedy.
-pub(crate) fn draw(logits: &[f32], temperature: f32, rng: &mut impl Rng) -> Sampled {
-    let (top, highest) = highest(logits);
-    let plain = masses(logits, highest, 1.0);
-    let token = if temperature == 1.0 {
-        pick(&plain, rng).unwrap_or(top)
-    } else if temperature > 0.0 {
-        pick(&masses(logits, highest, temperature), rng).unwrap_or(top)
-    } else {
-        top
-    };
-    let logprob = logits[token] - highest - plain.iter().sum::<f32>().ln();
-    Sampled { token: token as u32, logprob }
+/// Draws a token from raw `logits`, [V], as `how` says; at temperature 0 the highest, the lowest id among equals. The
+/// recorded log-probability is that of the whole distribution at temperature 1, whatever the draw was from. One uniform
+/// number per token is used, none when greedy.
+pub(crate) fn draw(logits: &[f32], how: &Sampling, rng: &mut impl Rng) -> Sampled {
+    let mut token = None;
+    if how.temperature > 0.0 {
+        let mut masses = masses(logits, how.temperature);
+        keep_likeliest(&mut masses, how);
+        token = pick(&masses, rng);
+    }
+    let token = token.unwrap_or_else(|| highest(logits));
+    Sampled { token, logprob: logprob(logits, token) }
 }
 
-/// Natural-log probability of `token` under the softmax of `logits`, [V].
-pub(crate) fn logprob(logits: &[f32], token: u32) -> f32 {
-    let (_, highest) = highest(logits);
-    logits[token as usize] - highest - masses(logits, highest, 1.0).iter().sum::<f32>().ln()
-}
-
-/// The first of the highest logits and its value.
-fn highest(logits: &[f32]) -> (usize, f32) {
-    let above = |best: (usize, f32), (id, logit): (usize, &f32)| if *logit > best.1 { (id, *logit) } else { best };
-    logits.iter().enumerate().fold((0, f32::NEG_INFINITY), above)
-}
-
-/// Unnormalised probabilities; the highest is 1.
-fn masses(logits: &[f32], highest: f32, temperature: f32) -> Vec<f32> {
-    logits.iter().map(|logit| ((logit - highest) / temperature).exp()).collect()
+/// Takes the mass of every token that `top_k`, `top_p` or `min_p` excludes; the likeliest is never excluded, and equals stay
+/// or go together.
+fn keep_likeliest(masses: &mut [f32], how: &Sampling) {
+    let mut least = how.min_p; // the likeliest has mass 1
+    let is_cut = how.top_k > 0 && (how.top_k as usize) < masses.len();
+    if is_cut || how.top_p < 1.0 {
+        let mut sorted = masses.to_vec();
+        sorted.sort_unstable_by(|a, b| b.total_cmp(a));
+        if is_cut {
+            least = least.max(sorted[how.top_k as usize - 1]);
+        }
+        if how.top_p < 1.0 {
+            let wanted = how.top_p * sorted.iter().sum::<f32>();
+            let mut sum = 0.0;
+            let reached = sorted.into_iter().find(|mass| {
+                sum += mass;
+                sum >= wanted
+            });
+            least = least.max(reached.unwrap_or(0.0));
+        }
+    }
+    if least > 0.0 {
+        masses.iter_mut().filter(|mass| **mass < least).for_each(|mass| *mass = 0.0);
+    }
 }
 
 /// The first token whose cumulated mass exceeds the draw; rounding may leave none.
-fn pick(masses: &[f32], rng: &mut impl Rng) -> Option<usize> {
+fn pick(masses: &[f32], rng: &mut impl Rng) -> Option<u32> {
     let mut left = rng.random::<f32>() * masses.iter().sum::<f32>();
-    masses.iter().position(|mass| {
+    let drawn = masses.iter().position(|mass| {
         left -= mass;
         left < 0.0
-    })
+    });
+    drawn.map(|it| it as u32)
 }
 
 #[cfg(test)]
@@ -52,7 +61,7 @@ mod tests {
 
     #[test]
     fn greedy_takes_the_lowest_of_equals() {
-        let drawn = draw(&[0.0, 2.0, 2.0, 1.0], 0.0, &mut Seed(0).rng());
+        let drawn = draw(&[0.0, 2.0, 2.0, 1.0], &Sampling::greedy(1), &mut Seed(0).rng());
         assert_eq!(drawn.token, 1);
         let total = (1.0f32 + 2.0 * 2f32.exp() + 1f32.exp()).ln();
         assert!((drawn.logprob - (2.0 - total)).abs() < 1e-6);
@@ -65,7 +74,7 @@ mod tests {
             let mut rng = Seed(7).rng();
             let mut counts = [0_u32; 3];
             for _ in 0..20_000 {
-                let drawn = draw(&logits, temperature, &mut rng);
+                let drawn = draw(&logits, &Sampling::at(temperature, 1), &mut rng);
                 counts[drawn.token as usize] += 1;
                 assert_eq!(drawn.logprob, logprob(&logits, drawn.token));
             }
@@ -75,5 +84,22 @@ mod tests {
                 assert!((seen - wanted).abs() < 0.015, "{seen} {wanted} at {temperature}");
             }
         }
+    }
+
+    #[test]
+    fn only_the_likeliest_are_drawn() {
+        let logits = [0.6_f32, 0.1, 0.25, 0.05].map(f32::ln);
+        let whole = Sampling::at(1.0, 1);
+        let drawn = |how: Sampling| {
+            let mut rng = Seed(8).rng();
+            (0..2000).map(|_| draw(&logits, &how, &mut rng).token).collect::<std::collections::BTreeSet<_>>()
+        };
+        assert_eq!(drawn(whole), [0, 1, 2, 3].into());
+        assert_eq!(drawn(Sampling { top_k: 2, ..whole }), [0, 2].into());
+        assert_eq!(drawn(Sampling { top_p: 0.84, ..whole }), [0, 2].into());
+        assert_eq!(drawn(Sampling { top_p: 0.86, ..whole }), [0, 1, 2].into());
+        assert_eq!(drawn(Sampling { min_p: 0.15, ..whole }), [0, 1, 2].into());
+        assert_eq!(drawn(Sampling { top_p: 0.0, ..whole }), [0].into());
+        assert_eq!(drawn(Sampling { top_k: 3, min_p: 0.3, ..whole }), [0, 2].into());
     }
 }

@@ -9,6 +9,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use burn::Tensor;
+use collimate_kernels::logprob;
 use collimate_schema::{
     Answer, By, Completion, Completions, Conversation, Request, SampleError, Sampled, Sampler, Stop, Thought, Trace,
     Turn,
@@ -16,7 +17,7 @@ use collimate_schema::{
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::draw::{draw, logprob};
+use crate::draw::draw;
 use crate::{Cache, Codec, Control, Transformer};
 
 /// Prompts are run in groups of at most this many positions: activations then stay near the processor's caches, and their
@@ -233,13 +234,17 @@ impl Running<'_> {
     /// rows go.
     fn draw(&mut self, logits: &[f32], from: usize, indices: &[usize]) {
         let width = self.engine.vocabulary();
+        let control = |it| self.engine.codec.tokenizer.control(it);
+        let (end, controls) = (control(Control::End), [control(Control::Think), control(Control::Answer)]);
         self.rows[from..].par_iter_mut().zip(indices).for_each(|(row, index)| {
             if row.sampled.len() < row.request.sampling.max_tokens as usize {
                 let logits = &logits[index * width..][..width];
-                row.sampled.push(draw(logits, row.request.sampling.temperature, &mut row.rng));
+                row.sampled.push(match row.forced(controls) {
+                    Some(token) => Sampled { token, logprob: logprob(logits, token) },
+                    None => draw(logits, &row.request.sampling, &mut row.rng),
+                });
             }
         });
-        let end = self.engine.codec.tokenizer.control(Control::End);
         let stops: Vec<Option<Stop>> = self.rows.iter().map(|row| row.stop(end)).collect();
         if stops.iter().all(Option::is_none) {
             return;
@@ -256,6 +261,13 @@ impl Running<'_> {
 }
 
 impl Row {
+    /// The token that a spent thought budget puts in place of a sample: the answer's, given those of thought and answer.
+    fn forced(&self, [think, answer]: [u32; 2]) -> Option<u32> {
+        let budget = self.request.sampling.thought_budget? as usize;
+        let thinks = self.sampled.first()?.token == think && self.sampled.iter().all(|it| it.token != answer);
+        (thinks && self.sampled.len() > budget).then_some(answer)
+    }
+
     /// Why this row is finished, if it is.
     fn stop(&self, end: u32) -> Option<Stop> {
         if self.sampled.last().is_some_and(|it| it.token == end) {

@@ -52,7 +52,7 @@ fn requests(temperature: f32, max_tokens: u32) -> Vec<Request> {
         let id = format!("{prompt}/{ordinal}");
         Request {
             conversation: Conversation::user(words[..prompt + 1].join(" ")),
-            sampling: Sampling { temperature, max_tokens },
+            sampling: Sampling::at(temperature, max_tokens),
             seed: Seed(11).child(&id),
             id: RequestId(id),
         }
@@ -113,6 +113,26 @@ fn a_request_does_not_depend_on_what_else_is_in_the_batch() {
     for (request, among) in requests(1.0, 20).into_iter().zip(&together) {
         assert_eq!(run(&engine(3), vec![request]), std::slice::from_ref(among));
     }
+}
+
+#[test]
+fn a_spent_thought_budget_begins_the_answer() {
+    let codec = codec();
+    let (think, answer) = (codec.tokenizer.control(Control::Think), codec.tokenizer.control(Control::Answer));
+    let mut thought = 0;
+    for budget in [0, 3] {
+        let mut requests = requests(1.0, 20);
+        requests.iter_mut().for_each(|it| it.sampling.thought_budget = Some(budget));
+        for completion in run(&engine(8), requests) {
+            let (_, sampled, _) = tokens(&completion);
+            if sampled[0] == think {
+                thought += 1;
+                let answered = sampled.iter().position(|it| *it == answer);
+                assert!(answered.map_or(sampled.len(), |at| at) <= 1 + budget as usize, "{sampled:?}");
+            }
+        }
+    }
+    assert!(thought > 0, "no sample began with a thought");
 }
 
 #[test]

@@ -16,6 +16,40 @@ pub struct Sampling {
     pub temperature: f32,
     /// Most tokens to sample, stop token included.
     pub max_tokens: u32,
+    /// Draw among the k likeliest tokens only; 0 is all.
+    #[serde(default)]
+    pub top_k: u32,
+    /// Draw among the likeliest tokens only whose probabilities reach this sum; 1 is all.
+    #[serde(default = "Sampling::everything")]
+    pub top_p: f32,
+    /// Draw only among tokens that are at least this times as likely as the likeliest; 0 is all.
+    #[serde(default)]
+    pub min_p: f32,
+    /// Tokens of thought after which the answer is begun for the model; `None` lets it think. The forced token is in the
+    /// trace, so such rollouts are not the policy's own: measure with them, do not train on them.
+    #[serde(default)]
+    pub thought_budget: Option<u32>,
+}
+
+impl Sampling {
+    /// From the whole distribution at `temperature`, without a thought budget.
+    pub const fn at(temperature: f32, max_tokens: u32) -> Sampling {
+        Sampling { temperature, max_tokens, top_k: 0, top_p: 1.0, min_p: 0.0, thought_budget: None }
+    }
+
+    /// The likeliest token each time.
+    pub const fn greedy(max_tokens: u32) -> Sampling {
+        Sampling::at(0.0, max_tokens)
+    }
+
+    /// Whether what is sampled is drawn from the policy itself, so that recorded log-probabilities are those it was drawn with.
+    pub fn is_on_policy(&self) -> bool {
+        *self == Sampling::at(1.0, self.max_tokens)
+    }
+
+    const fn everything() -> f32 {
+        1.0
+    }
 }
 
 /// A conversation to be continued.

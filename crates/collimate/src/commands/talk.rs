@@ -29,7 +29,13 @@ impl Speaker {
             }
             None => embedded::harbor_base(&device)?,
         };
-        let sampling = Sampling { temperature: args.temperature, max_tokens: args.max_tokens };
+        let sampling = Sampling {
+            top_k: args.top_k,
+            top_p: args.top_p,
+            min_p: args.min_p,
+            thought_budget: args.thought_budget,
+            ..Sampling::at(args.temperature, args.max_tokens)
+        };
         Ok(Speaker { engine: model.engine(), brief, sampling, seed: Seed(args.seed) })
     }
 

@@ -7,8 +7,8 @@ use collimate_schema::{Completion, Request, RequestId, RunFolder, Sampler};
 
 use crate::progress::Stage;
 
-/// Requests per chunk. Which requests share a chunk follows from their ids alone, since a sample may depend, in its last bits,
-/// on the batch it was sampled in.
+/// Requests per chunk: what a kill may cost. Which requests share one follows from their ids alone, so that a resumed run finds
+/// its chunks again.
 const CHUNK: usize = 512;
 
 /// Samples `requests`, journaled under `stage`; returns the completions by request id.

@@ -108,8 +108,8 @@ pub struct ExamSize {
     pub seed: u64,
 }
 
-const GREEDY: Sampling = Sampling { temperature: 0.0, max_tokens: 96 };
-const SAMPLED: Sampling = Sampling { temperature: 1.0, max_tokens: 96 };
+const GREEDY: Sampling = Sampling::greedy(96);
+const SAMPLED: Sampling = Sampling::at(1.0, 96);
 
 /// The full recipe: three seeds, every arm.
 pub fn base() -> Deliberate {

@@ -223,6 +223,10 @@ impl Deliberate {
             anyhow::ensure!(known.contains(&key.as_str()), "unknown arm `{key}`: use some of {}", known.join(", "));
         }
         anyhow::ensure!(!self.seeds.is_empty(), "seeds is empty: give at least one");
+        anyhow::ensure!(
+            self.rl.sampling.is_on_policy(),
+            "rl.sampling must draw from the policy itself: temperature = 1, no top_k, top_p, min_p or thought_budget"
+        );
         Ok(arms::ALL.into_iter().filter(|it| self.arms.iter().any(|key| key == it.key)).collect())
     }
 }

@@ -53,7 +53,7 @@ pub(super) fn measure(
         })
         .collect();
     let id = |at: usize| RequestId(format!("measure/{at:06}"));
-    let sampling = Sampling { temperature: 0.0, max_tokens: 128 };
+    let sampling = Sampling::greedy(128);
     let requests = documents.iter().enumerate().map(|(at, (_, document))| Request {
         id: id(at),
         conversation: document.context.clone(),

@@ -1,0 +1,34 @@
+//! One row of logits as plain numbers: what sampling needs of it, by the sums that training takes.
+
+use crate::head::log_sum_exp;
+use crate::lanes::{exp, max, simd};
+
+/// The first of the highest `logits`, [V]; 0 where none is a number.
+pub fn highest(logits: &[f32]) -> u32 {
+    let highest = simd(
+        #[inline(always)]
+        || max(logits),
+    );
+    logits.iter().position(|it| *it == highest).unwrap_or(0) as u32
+}
+
+/// Natural-log probability of `token` under the softmax of `logits`, [V]: to the bit what [`head_scores`](crate::head_scores)
+/// says of the same row.
+pub fn logprob(logits: &[f32], token: u32) -> f32 {
+    let log_sum = simd(
+        #[inline(always)]
+        || log_sum_exp(logits),
+    );
+    -(log_sum - logits[token as usize])
+}
+
+/// Unnormalised probabilities of `logits`, [V], at `temperature` above 0; that of the highest is 1.
+pub fn masses(logits: &[f32], temperature: f32) -> Vec<f32> {
+    simd(
+        #[inline(always)]
+        || {
+            let (highest, scale) = (max(logits), temperature.recip());
+            logits.iter().map(|logit| exp((logit - highest) * scale)).collect()
+        },
+    )
+}
