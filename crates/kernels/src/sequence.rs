@@ -1,13 +1,17 @@
 //! Attention of one sequence, forward and backward, in buffers that stay in the cache. Per key-value head: rotate, then the
-//! causal triangle of scores as blocked products. The backward pass recomputes the probabilities.
+//! causal triangle of scores, [`BLOCK`] queries at a time, so that memory grows with T and not with its square. The backward
+//! pass recomputes the probabilities.
 //!
 //! Buffers have T and d rounded up to the tiles of [`product`](crate::lanes::product), padded with zeros: padded keys get
 //! probability zero, padded queries produce rows that are never read.
 
 use pulp::{Simd, WithSimd};
 
-use crate::lanes::{COLUMN_TILE, Matrix, axpy, dot, product, softmax};
+use crate::lanes::{COLUMN_TILE, Matrix, ROW_TILE, axpy, dot, product, softmax};
 use crate::{Heads, Rotary};
+
+/// Queries whose scores are in memory together; a multiple of [`COLUMN_TILE`].
+const BLOCK: usize = 64;
 
 /// Attention of one sequence: `qkv` [T, (H + 2K) d] to `out` [T, H d].
 pub(crate) struct SequenceForward<'a> {
@@ -60,8 +64,12 @@ impl Padded {
         vec![0.0; self.time * self.width]
     }
 
-    fn square(self) -> Vec<f32> {
-        vec![0.0; self.time * self.time]
+    fn block(self) -> Vec<f32> {
+        vec![0.0; BLOCK * self.width]
+    }
+
+    fn block_of_scores(self) -> Vec<f32> {
+        vec![0.0; BLOCK * self.time]
     }
 
     #[inline(always)]
@@ -74,10 +82,10 @@ impl Padded {
         Matrix { data, stride: self.time }
     }
 
-    /// Columns of a block of query rows that the causal triangle needs, rounded up.
+    /// Keys that the queries from `start + row` to the end of their tile see, rounded up.
     #[inline(always)]
-    fn keys(self) -> impl Fn(usize) -> usize {
-        move |row| (row + 1).next_multiple_of(COLUMN_TILE).min(self.time)
+    fn keys(self, start: usize) -> impl Fn(usize) -> usize {
+        move |row| (start + row + 1).next_multiple_of(COLUMN_TILE).min(self.time)
     }
 }
 
@@ -104,21 +112,25 @@ fn transpose(rows: &[f32], padded: Padded, out: &mut [f32]) {
     }
 }
 
-/// Scores of all queries against all keys they see, then their softmax: `probs` [T, T], zero above the diagonal.
+/// Scores of the queries from position `start` on against all keys they see, then their softmax: `probs` [BLOCK, T], zero
+/// above the diagonal as far as it is ever read.
 #[inline(always)]
 fn probabilities<S: Simd>(
     simd: S,
     probs: &mut [f32],
     queries: &[f32],
     keys_transposed: &[f32],
-    (padded, time, width): (Padded, usize, usize),
+    (start, n_queries, width): (usize, usize, usize),
+    padded: Padded,
 ) {
     let operands = (padded.matrix(queries), padded.triangle(keys_transposed));
-    product::<S, false>(simd, (probs, padded.time), operands, padded.time, padded.keys(), |_| 0..width);
-    for (position, row) in probs.chunks_exact_mut(padded.time).take(time).enumerate() {
-        let (seen, future) = row.split_at_mut(position + 1);
+    let n_rows = n_queries.next_multiple_of(COLUMN_TILE);
+    product::<S, false>(simd, (probs, padded.time), operands, n_rows, padded.keys(start), |_| 0..width);
+    for (row, probs) in probs.chunks_exact_mut(padded.time).take(n_queries).enumerate() {
+        let (seen, future) = probs.split_at_mut(start + row + 1);
         softmax(seen);
-        future.fill(0.0);
+        let tile = padded.keys(start)(row) - seen.len();
+        future[..tile].fill(0.0);
     }
 }
 
@@ -130,8 +142,9 @@ impl WithSimd for SequenceForward<'_> {
         let SequenceForward { heads, rotary, time, qkv, out } = self;
         let width = heads.width;
         let padded = Padded::new(time, width);
-        let [mut queries, mut keys, mut values, mut keys_transposed, mut mixed] = [(); 5].map(|()| padded.rows());
-        let mut probs = padded.square();
+        let [mut keys, mut values, mut keys_transposed] = [(); 3].map(|()| padded.rows());
+        let [mut queries, mut mixed] = [(); 2].map(|()| padded.block());
+        let mut probs = padded.block_of_scores();
         for kv_head in 0..heads.n_kv {
             let rows = |index: usize| HeadRows { start: index * width, stride: heads.fused_width(), width };
             let (key_rows, value_rows) = (rows(heads.n_query + kv_head), rows(heads.n_query + heads.n_kv + kv_head));
@@ -143,39 +156,38 @@ impl WithSimd for SequenceForward<'_> {
             transpose(&keys, padded, &mut keys_transposed);
             let group = heads.n_query / heads.n_kv;
             for head in kv_head * group..(kv_head + 1) * group {
-                load_queries(&mut queries, qkv, rows(head), rotary, (padded, time, heads.scale()));
-                probabilities(simd, &mut probs, &queries, &keys_transposed, (padded, time, width));
-                let operands = (padded.triangle(&probs), padded.matrix(&values));
-                let keys = padded.keys();
-                product::<S, false>(
-                    simd,
-                    (&mut mixed, padded.width),
-                    operands,
-                    time.next_multiple_of(crate::lanes::ROW_TILE),
-                    |_| padded.width,
-                    |row| 0..keys(row),
-                );
-                let out_rows = HeadRows { start: head * width, stride: heads.out_width(), width };
-                for position in 0..time {
-                    out[out_rows.at(position)].copy_from_slice(&mixed[position * padded.width..][..width]);
+                for start in (0..time).step_by(BLOCK) {
+                    let n_queries = BLOCK.min(time - start);
+                    load_queries(&mut queries, qkv, rows(head), rotary, (start, n_queries, heads.scale()));
+                    let sizes = (start, n_queries, width);
+                    probabilities(simd, &mut probs, &queries, &keys_transposed, sizes, padded);
+                    let (operands, seen) = ((padded.triangle(&probs), padded.matrix(&values)), padded.keys(start));
+                    let to = (&mut mixed[..], padded.width);
+                    let n_rows = n_queries.next_multiple_of(ROW_TILE);
+                    product::<S, false>(simd, to, operands, n_rows, |_| padded.width, |row| 0..seen(row));
+                    let out_rows = HeadRows { start: head * width, stride: heads.out_width(), width };
+                    for (row, mixed) in mixed.chunks_exact(padded.width).take(n_queries).enumerate() {
+                        out[out_rows.at(start + row)].copy_from_slice(&mixed[..width]);
+                    }
                 }
             }
         }
     }
 }
 
-/// Rotated queries times the scale of the scores, [T, d] padded.
+/// Rotated queries from position `start` on times the scale of the scores, [BLOCK, d] padded.
 #[inline(always)]
 fn load_queries(
     queries: &mut [f32],
     qkv: &[f32],
     rows: HeadRows,
     rotary: &Rotary,
-    (padded, time, scale): (Padded, usize, f32),
+    (start, n_queries, scale): (usize, usize, f32),
 ) {
-    for position in 0..time {
-        let query = &mut queries[position * padded.width..][..rows.width];
-        turn(&qkv[rows.at(position)], query, rotary.at(position), false);
+    let stride = queries.len() / BLOCK;
+    for (row, query) in queries.chunks_exact_mut(stride).take(n_queries).enumerate() {
+        let query = &mut query[..rows.width];
+        turn(&qkv[rows.at(start + row)], query, rotary.at(start + row), false);
         for value in query {
             *value *= scale;
         }
@@ -192,10 +204,10 @@ impl WithSimd for SequenceBackward<'_> {
         let SequenceBackward { heads, rotary, time, qkv, grad, dqkv } = self;
         let width = heads.width;
         let padded = Padded::new(time, width);
-        let [mut queries, mut keys, mut values, mut transposed] = [(); 4].map(|()| padded.rows());
-        let [mut values_transposed, mut d_out, mut turned, mut sum_keys, mut sum_values] =
-            [(); 5].map(|()| padded.rows());
-        let [mut probs, mut d_scores] = [(); 2].map(|()| padded.square());
+        let [mut keys, mut values, mut transposed, mut values_transposed] = [(); 4].map(|()| padded.rows());
+        let [mut part, mut sum_keys, mut sum_values] = [(); 3].map(|()| padded.rows());
+        let [mut queries, mut d_out, mut d_queries] = [(); 3].map(|()| padded.block());
+        let [mut probs, mut d_scores] = [(); 2].map(|()| padded.block_of_scores());
         for kv_head in 0..heads.n_kv {
             let rows = |index: usize| HeadRows { start: index * width, stride: heads.fused_width(), width };
             let (key_rows, value_rows) = (rows(heads.n_query + kv_head), rows(heads.n_query + heads.n_kv + kv_head));
@@ -209,49 +221,52 @@ impl WithSimd for SequenceBackward<'_> {
             sum_keys.fill(0.0);
             sum_values.fill(0.0);
             let group = heads.n_query / heads.n_kv;
-            for head in kv_head * group..(kv_head + 1) * group {
-                load_queries(&mut queries, qkv, rows(head), rotary, (padded, time, heads.scale()));
-                probabilities(simd, &mut probs, &queries, &transposed, (padded, time, width));
+            let blocks = (0..time).step_by(BLOCK).map(|start| (start, BLOCK.min(time - start)));
+            let heads_and_blocks =
+                (kv_head * group..(kv_head + 1) * group).flat_map(|head| blocks.clone().map(move |it| (head, it)));
+            for (head, (start, n_queries)) in heads_and_blocks {
+                load_queries(&mut queries, qkv, rows(head), rotary, (start, n_queries, heads.scale()));
+                probabilities(simd, &mut probs, &queries, &transposed, (start, n_queries, width), padded);
                 let out_rows = HeadRows { start: head * width, stride: heads.out_width(), width };
-                for position in 0..time {
-                    d_out[position * padded.width..][..width].copy_from_slice(&grad[out_rows.at(position)]);
+                for (row, d_out) in d_out.chunks_exact_mut(padded.width).take(n_queries).enumerate() {
+                    d_out[..width].copy_from_slice(&grad[out_rows.at(start + row)]);
                 }
 
+                let n_rows = n_queries.next_multiple_of(COLUMN_TILE);
                 let operands = (padded.matrix(&d_out), padded.triangle(&values_transposed));
-                let all = padded.time;
-                product::<S, false>(simd, (&mut d_scores, all), operands, all, padded.keys(), |_| 0..width);
-                for (position, (probs, d_scores)) in
-                    probs.chunks_exact(all).zip(d_scores.chunks_exact_mut(all)).take(time).enumerate()
-                {
-                    let (seen, future) = d_scores.split_at_mut(position + 1);
-                    let mean = dot(&probs[..=position], seen);
+                let to = (&mut d_scores[..], padded.time);
+                product::<S, false>(simd, to, operands, n_rows, padded.keys(start), |_| 0..width);
+                let both = probs.chunks_exact(padded.time).zip(d_scores.chunks_exact_mut(padded.time));
+                for (row, (probs, d_scores)) in both.take(n_queries).enumerate() {
+                    let (seen, future) = d_scores.split_at_mut(start + row + 1);
+                    let mean = dot(&probs[..seen.len()], seen);
                     for (d_score, prob) in seen.iter_mut().zip(probs) {
                         *d_score = prob * (*d_score - mean);
                     }
-                    future.fill(0.0);
+                    let tile = padded.keys(start)(row) - seen.len();
+                    future[..tile].fill(0.0);
                 }
 
-                // Sums over queries: row blocks are keys, the inner index is the query, from the block's first key on.
-                let padded_time = time.next_multiple_of(crate::lanes::ROW_TILE);
+                // Sums over queries: rows are keys, the inner index is the query, from the first that sees the key on.
+                let n_keys = padded.keys(start)(n_queries - 1);
+                let part_of = n_keys * padded.width;
+                let seeing = |key: usize| key.saturating_sub(start)..n_queries;
                 let operands = (padded.triangle(&probs), padded.matrix(&d_out));
-                let to = (&mut turned[..], padded.width);
-                product::<S, true>(simd, to, operands, padded_time, |_| padded.width, |row| row..time);
-                axpy(1.0, &turned, &mut sum_values);
+                product::<S, true>(simd, (&mut part, padded.width), operands, n_keys, |_| padded.width, seeing);
+                axpy(1.0, &part[..part_of], &mut sum_values[..part_of]);
                 let operands = (padded.triangle(&d_scores), padded.matrix(&queries));
-                let to = (&mut turned[..], padded.width);
-                product::<S, true>(simd, to, operands, padded_time, |_| padded.width, |row| row..time);
-                axpy(1.0, &turned, &mut sum_keys);
+                product::<S, true>(simd, (&mut part, padded.width), operands, n_keys, |_| padded.width, seeing);
+                axpy(1.0, &part[..part_of], &mut sum_keys[..part_of]);
 
-                let keys_seen = padded.keys();
-                let operands = (padded.triangle(&d_scores), padded.matrix(&keys));
-                let to = (&mut turned[..], padded.width);
-                product::<S, false>(simd, to, operands, padded_time, |_| padded.width, |row| 0..keys_seen(row));
-                for position in 0..time {
-                    let row = &mut turned[position * padded.width..][..width];
-                    for value in row.iter_mut() {
+                let (operands, seen) = ((padded.triangle(&d_scores), padded.matrix(&keys)), padded.keys(start));
+                let to = (&mut d_queries[..], padded.width);
+                product::<S, false>(simd, to, operands, n_rows, |_| padded.width, |row| 0..seen(row));
+                for (row, d_query) in d_queries.chunks_exact_mut(padded.width).take(n_queries).enumerate() {
+                    let d_query = &mut d_query[..width];
+                    for value in d_query.iter_mut() {
                         *value *= heads.scale();
                     }
-                    turn(row, &mut dqkv[rows(head).at(position)], rotary.at(position), true);
+                    turn(d_query, &mut dqkv[rows(head).at(start + row)], rotary.at(start + row), true);
                 }
             }
             for position in 0..time {

@@ -121,11 +121,13 @@ fn swiglu_saturates() {
 
 #[test]
 fn attention_and_its_derivative() {
-    // Heads, key-value heads, width, batch, time: widths and times off the tiles, one position, groups of 1 and 3.
-    for (n_query, n_kv, width, batch, time) in [(6, 2, 4, 2, 5), (2, 2, 16, 3, 17), (6, 2, 32, 2, 40), (3, 1, 10, 1, 1)]
-    {
+    // Heads, key-value heads, width, batch, time: widths and times off the tiles, one position, groups of 1 and 3, several
+    // blocks of queries.
+    let sizes =
+        [(6, 2, 4, 2, 5), (2, 2, 16, 3, 17), (6, 2, 32, 2, 40), (3, 1, 10, 1, 1), (2, 1, 8, 1, 64), (4, 2, 16, 1, 139)];
+    for (n_query, n_kv, width, batch, time) in sizes {
         let heads = Heads { n_query, n_kv, width };
-        let rotary = Rotary::new(64, width, 10_000.0);
+        let rotary = Rotary::new(160, width, 10_000.0);
         let shape = [batch * time, heads.fused_width()];
         let fused = |it: &[Tensor<2>]| attention(it[0].clone(), heads, &rotary, time);
         let plain = |it: &[Tensor<2>]| plain::attention(it[0].clone(), heads, &rotary, time);

@@ -117,8 +117,8 @@ pub fn base() -> Deliberate {
         seeds: vec![1, 2, 3],
         arms: super::arms::ALL.iter().map(|it| it.key.to_owned()).collect(),
         data: Data {
-            prompts: 700,
-            samples: 4,
+            prompts: 600,
+            samples: 3,
             sampling: SAMPLED,
             readings: 2,
             judge: SAMPLED,
@@ -126,9 +126,9 @@ pub fn base() -> Deliberate {
             opinions: false,
             capability: 2000,
         },
-        sft: Sft { steps: 160, examples: 48, capability_share: 0.35, lr: 5e-4, warmup: 10, checkpoint_every: 40 },
+        sft: Sft { steps: 250, examples: 48, capability_share: 0.35, lr: 1e-3, warmup: 10, checkpoint_every: 40 },
         rl: Rl {
-            steps: 40,
+            steps: 30,
             prompts: 16,
             capability: 6,
             samples: 8,
@@ -138,15 +138,15 @@ pub fn base() -> Deliberate {
             passes: 1,
             clip: 0.2,
             kl: 0.0,
-            lr: 1e-4,
+            lr: 5e-5,
             checkpoint_every: 10,
-            milestone_every: 20,
+            milestone_every: 15,
         },
         exam: ExamSize {
             cases: CaseCounts { plain: 150, jailbreak: 30, encoded: 50 },
             capability: 2000,
             sampling: GREEDY,
-            seed: 1000,
+            seed: 2000,
         },
     }
 }
@@ -156,8 +156,8 @@ pub fn quickstart() -> Deliberate {
     let full = base();
     Deliberate {
         seeds: vec![1],
-        data: Data { prompts: 350, samples: 3, ..full.data },
-        sft: Sft { steps: 100, ..full.sft },
+        data: Data { prompts: 500, ..full.data },
+        sft: Sft { steps: 200, ..full.sft },
         rl: Rl { steps: 20, prompts: 12, capability: 4, milestone_every: 10, ..full.rl },
         exam: ExamSize { cases: CaseCounts { plain: 90, jailbreak: 12, encoded: 24 }, capability: 200, ..full.exam },
         ..full
