@@ -220,11 +220,11 @@ impl Deliberate {
 
 /// Seconds per unit of each kind of stage on two cores, for the time left only.
 mod seconds {
-    pub(super) const DELIBERATION: f64 = 0.012;
-    pub(super) const READING: f64 = 0.012;
-    pub(super) const SFT_EXAMPLE: f64 = 0.01;
-    pub(super) const ROLLOUT: f64 = 0.03;
-    pub(super) const QUESTION: f64 = 0.01;
+    pub(super) const DELIBERATION: f64 = 0.006;
+    pub(super) const READING: f64 = 0.008;
+    pub(super) const SFT_EXAMPLE: f64 = 0.005;
+    pub(super) const ROLLOUT: f64 = 0.007;
+    pub(super) const QUESTION: f64 = 0.0025;
 }
 
 impl Deliberate {
@@ -245,7 +245,7 @@ impl Deliberate {
             data("data", &mut stage);
             stage("sft".to_owned(), n_examples, seconds::SFT_EXAMPLE);
             stage("sft-rl".to_owned(), n_rollouts, seconds::ROLLOUT);
-            stage("no-safety".to_owned(), n_examples, seconds::SFT_EXAMPLE / 2.0);
+            stage("no-safety".to_owned(), n_examples, seconds::SFT_EXAMPLE);
             if has("rl") {
                 stage("rl".to_owned(), n_rollouts, seconds::ROLLOUT);
             }
