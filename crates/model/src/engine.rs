@@ -286,3 +286,36 @@ impl Row {
         Completion { id: self.request.id, trace, parsed, stop }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use collimate_schema::{RequestId, Sampling, Seed};
+
+    #[test]
+    fn a_spent_thought_budget_begins_the_answer() {
+        const THINK: u32 = 7;
+        const ANSWER: u32 = 8;
+        let forced = |budget: Option<u32>, sampled: &[u32]| {
+            let row = Row {
+                request: Request {
+                    id: RequestId("0".to_owned()),
+                    conversation: Conversation::user("hello"),
+                    sampling: Sampling { thought_budget: budget, ..Sampling::greedy(9) },
+                    seed: Seed(0),
+                },
+                prompt: Arc::from([1]),
+                rng: Seed(0).rng(),
+                sampled: sampled.iter().map(|token| Sampled { token: *token, logprob: 0.0 }).collect(),
+            };
+            row.forced([THINK, ANSWER])
+        };
+        assert_eq!(forced(Some(2), &[]), None, "nothing is thought yet");
+        assert_eq!(forced(Some(2), &[THINK, 1]), None, "one token of thought");
+        assert_eq!(forced(Some(2), &[THINK, 1, 2]), Some(ANSWER), "two of two");
+        assert_eq!(forced(Some(0), &[THINK]), Some(ANSWER), "no thought at all");
+        assert_eq!(forced(Some(2), &[THINK, 1, ANSWER, 2, 3]), None, "it answers already");
+        assert_eq!(forced(Some(2), &[1, 2, 3, 4]), None, "it never thought");
+        assert_eq!(forced(None, &[THINK, 1, 2, 3]), None, "no budget");
+    }
+}

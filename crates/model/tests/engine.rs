@@ -116,26 +116,6 @@ fn a_request_does_not_depend_on_what_else_is_in_the_batch() {
 }
 
 #[test]
-fn a_spent_thought_budget_begins_the_answer() {
-    let codec = codec();
-    let (think, answer) = (codec.tokenizer.control(Control::Think), codec.tokenizer.control(Control::Answer));
-    let mut thought = 0;
-    for budget in [0, 3] {
-        let mut requests = requests(1.0, 20);
-        requests.iter_mut().for_each(|it| it.sampling.thought_budget = Some(budget));
-        for completion in run(&engine(8), requests) {
-            let (_, sampled, _) = tokens(&completion);
-            if sampled[0] == think {
-                thought += 1;
-                let answered = sampled.iter().position(|it| *it == answer);
-                assert!(answered.map_or(sampled.len(), |at| at) <= 1 + budget as usize, "{sampled:?}");
-            }
-        }
-    }
-    assert!(thought > 0, "no sample began with a thought");
-}
-
-#[test]
 fn greedy_takes_the_likeliest_token_each_time() {
     let engine = engine(8);
     for completion in run(&engine, requests(0.0, 8)) {
