@@ -44,7 +44,11 @@ impl std::str::FromStr for Shape {
             "tiny" => vec![256, 4, 4, 4, 688, 4096, 16, 128],
             "small" => vec![512, 8, 8, 8, 1376, 8192, 8, 256],
             "smol135" => vec![576, 30, 9, 3, 1536, 49152, 2, 256],
-            _ => name.split(',').map_while(|it| it.parse().ok().filter(|it| *it > 0)).collect(),
+            _ => name
+                .split(',')
+                .map(|it| it.parse().ok().filter(|it| *it > 0))
+                .collect::<Option<_>>()
+                .unwrap_or_default(),
         };
         let [hidden, layers, heads, kv_heads, ffn, vocabulary, ref rest @ ..] = sizes[..] else {
             return Err(format!(
@@ -262,7 +266,9 @@ mod tests {
     fn shapes_are_named_or_spelt() {
         assert_eq!("tiny".parse::<Shape>().map(|it| it.batch), Ok(16));
         assert_eq!("64,2,4,2,128,300".parse::<Shape>().map(|it| it.vocabulary), Ok(300));
-        for wrong in ["huge", "64,2,4", "64,2,3,1,128,300", "64,2,4,3,128,300", "64,0,4,2,128,300"] {
+        for wrong in
+            ["huge", "64,2,4,2,128,300,x", "64,2,4", "64,2,3,1,128,300", "64,2,4,3,128,300", "64,0,4,2,128,300"]
+        {
             assert!(wrong.parse::<Shape>().is_err(), "{wrong}");
         }
     }

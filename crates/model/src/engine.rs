@@ -1,9 +1,9 @@
 //! The sampling engine: a transformer on this machine behind the seam.
 //!
 //! A fixed number of rows decode together. A finished row leaves at once, and when a quarter of the rows are free, waiting
-//! requests take them: each distinct prompt is run once, and every sample of it starts from a copy of its cache. Which
-//! requests meet in which batch follows from the list of requests and the weights alone, so the same call gives the same
-//! bits; an engine holds one state of the weights for its whole life, so nothing cached can outlive an optimizer step.
+//! requests take them: each distinct prompt is run once, and every sample of it starts from a copy of its cache. What a
+//! request samples does not depend on the others, nor on the number of rows; an engine holds one state of the weights for its
+//! whole life, so nothing cached can outlive an optimizer step.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

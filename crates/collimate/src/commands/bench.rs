@@ -9,6 +9,12 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     let mut shape = args.shape;
     shape.batch = args.batch.unwrap_or(shape.batch);
     shape.tokens = args.tokens.unwrap_or(shape.tokens);
+    anyhow::ensure!(
+        shape.batch > 0 && (1..=2048).contains(&shape.tokens),
+        "cannot measure {} sequences of {} tokens: give at least one sequence, of 1 to 2048 tokens",
+        shape.batch,
+        shape.tokens
+    );
     let rounds = args.rounds;
     let report = match args.work {
         Work::Train => bench::train(shape, rounds)?,
