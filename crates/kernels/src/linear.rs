@@ -13,6 +13,7 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::TensorData;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
@@ -51,6 +52,23 @@ impl Linear {
         let (x, weight) = (x.into_dispatch(), self.weight.clone().into_dispatch());
         Tensor::from_dispatch(<Dispatch as Product>::linear(x, weight, self.panels.clone()))
     }
+
+    /// The same product on plain numbers, without autodiff, to the bit: `x` is [N, in] row by row; `out`, [N, out], is overwritten.
+    pub fn apply_rows(&self, x: &[f32], out: &mut [f32]) {
+        let [n_out, n_in] = self.weight.dims();
+        assert_eq!((x.len() % n_in, x.len() / n_in * n_out), (0, out.len()), "whole rows in and out");
+        if on_flex(&self.weight) {
+            let panels = self.panels.forward.get_or_init(|| {
+                let weight = self.weight.to_data();
+                forward_panels(weight.as_slice().expect("weights are f32"), [n_out, n_in])
+            });
+            product_into(x, panels, (n_in, n_out), out);
+        } else {
+            let x = Tensor::from_data(TensorData::new(x.to_vec(), [x.len() / n_in, n_in]), &self.weight.device());
+            let product = self.apply(x).into_data();
+            out.copy_from_slice(product.as_slice().expect("products are f32"));
+        }
+    }
 }
 
 /// The two arrangements of a weight matrix.
@@ -63,11 +81,7 @@ struct Panels {
 impl Panels {
     /// Of Wᵀ [in, out], for y = x Wᵀ.
     fn forward(&self, weight: &FlexTensor) -> &[f32] {
-        self.forward.get_or_init(|| {
-            let [n_out, n_in] = weight.layout().shape().dims();
-            let weight = weight.storage::<f32>();
-            panels(n_in, n_out, |k, column| weight[column * n_in + k])
-        })
+        self.forward.get_or_init(|| forward_panels(weight.storage::<f32>(), weight.layout().shape().dims()))
     }
 
     /// Of W [out, in], for dx = dy W.
@@ -105,12 +119,21 @@ fn panels(inner: usize, columns: usize, at: impl Fn(usize, usize) -> f32 + Sync)
     out
 }
 
+fn forward_panels(weight: &[f32], [n_out, n_in]: [usize; 2]) -> Vec<f32> {
+    panels(n_in, n_out, |k, column| weight[column * n_in + k])
+}
+
 /// out [N, columns] = a [N, inner] times the matrix in `panels`.
 fn product(a: &[f32], panels: &[f32], (inner, columns): (usize, usize)) -> Vec<f32> {
     let mut out = vec![0.0_f32; a.len() / inner * columns];
+    product_into(a, panels, (inner, columns), &mut out);
+    out
+}
+
+/// The same, over `out`.
+fn product_into(a: &[f32], panels: &[f32], (inner, columns): (usize, usize), out: &mut [f32]) {
     let tasks = a.par_chunks(TASK_ROWS * inner).zip(out.par_chunks_mut(TASK_ROWS * columns));
     tasks.for_each(|(a, out)| pulp::Arch::new().dispatch(Rows { a, panels, out, inner, columns }));
-    out
 }
 
 /// One task of [`product`].

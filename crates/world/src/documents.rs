@@ -320,18 +320,27 @@ fn judge(scene: Scene, rng: &mut ChaCha8Rng) -> Document {
     Document { kind: Kind::Judge, context, target, surface: Some(scene.request.surface), grade: Some(grade) }
 }
 
-/// An answer other than the right one: another outcome, another style, another content, or none of these.
+/// An answer other than the right one: most often nearly right (the same outcome in another style or with another content),
+/// else another outcome, or none.
 fn wrong_answer(request: &Request, decision: &Decision, rng: &mut ChaCha8Rng) -> String {
     let right = speech::answer(decision, request.ask.intent, &request.ask.object);
+    let refusal = |rng: &mut ChaCha8Rng| REFUSALS.choose(rng).expect("not empty").1.to_owned();
+    let safe = |rng: &mut ChaCha8Rng| SAFES.choose(rng).expect("not empty").1.to_owned();
     loop {
-        let wrong = match rng.random_range(0..10) {
-            0..4 if decision.outcome != Outcome::Comply => speech::comply(request.ask.intent, &request.ask.object),
-            0..6 => REFUSALS.choose(rng).expect("not empty").1.to_owned(),
-            6..8 => SAFES.choose(rng).expect("not empty").1.to_owned(),
-            8 => {
+        let wrong = match (rng.random_range(0..10), decision.outcome) {
+            (0..4, Outcome::Refuse) => refusal(rng),
+            (0..4, Outcome::Safe) => safe(rng),
+            (0..4, Outcome::Comply) => {
                 let other = Ask::draw(request.ask.topic, *Intent::ALL.choose(rng).expect("not empty"), Pool::All, rng);
-                speech::comply(other.intent, if rng.random_bool(0.5) { &request.ask.object } else { &other.object })
+                match rng.random_range(0..3) {
+                    0 => speech::comply(other.intent, &other.object),
+                    1 => speech::comply(other.intent, &request.ask.object),
+                    _ => speech::comply(request.ask.intent, &other.object),
+                }
             }
+            (4..7, Outcome::Refuse | Outcome::Safe) => speech::comply(request.ask.intent, &request.ask.object),
+            (4..8, _) => refusal(rng),
+            (8, _) => safe(rng),
             _ => request.ask.text(),
         };
         if wrong != right {

@@ -38,8 +38,8 @@ impl Lab<'_> {
             let mut metrics = self.run.metrics(&stage, start)?;
             let bar = self.progress.stage(&stage, cfg.steps);
             bar.advance(start);
-            let share = if safety.is_empty() { 1.0 } else { cfg.capability_share };
-            let n_capability = (share * cfg.examples as f64).round() as usize;
+            // The same share where there is no safety data: arms differ in what they see of safety, in nothing else.
+            let n_capability = (cfg.capability_share * cfg.examples as f64).round() as usize;
             let seed = self.seed.child(name);
             for step in start..cfg.steps {
                 let at = step as usize;
