@@ -188,7 +188,13 @@ fn sample(engine: &Engine, n_prompts: usize, n: usize, (prompt, new): (usize, u3
             let id = RequestId(format!("{at:03}/{ordinal}"));
             let seed = Seed(3).child(&id.0);
             let sampling = Sampling::at(1.0, new);
-            requests.push(Request { id, conversation: Conversation::user(text.join(" ")), sampling, seed });
+            requests.push(Request {
+                id,
+                conversation: Conversation::user(text.join(" ")),
+                sampling,
+                seed,
+                stop: Vec::new(),
+            });
         }
     }
     let mut done = engine.sample(requests)?.collect::<Result<Vec<_>, _>>()?;

@@ -136,6 +136,9 @@ pub struct ModelArgs {
     /// Most tokens to sample per answer
     #[arg(long, value_name = "N", default_value_t = 192)]
     pub max_tokens: u32,
+    /// End the answer where it would say this; may be given more than once
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
     /// Begin the answer after N tokens of thought, whatever the model would do
     #[arg(long, value_name = "N")]
     pub thought_budget: Option<u32>,

@@ -35,7 +35,7 @@ impl Reading<'_> {
     fn request(&self, role: &str, conversation: Conversation, sampling: Sampling, seed: Seed) -> Request {
         let id = self.id(role);
         let seed = seed.child(&id.0);
-        Request { id, conversation, sampling, seed }
+        Request { id, conversation, sampling, seed, stop: Vec::new() }
     }
 }
 

@@ -1,35 +1,59 @@
-//! Attention of one new token per row against what each row has cached. A row owns its cache, so rows of different
-//! lengths share a batch without padding, and finished rows are dropped without copying the others.
+//! Attention of new positions against what their sequence has cached. Keys and values lie in blocks of [`BLOCK`] positions;
+//! sequences that begin alike share the blocks of their common beginning, and write into blocks of their own.
+//!
+//! What a position gets depends on its own sequence alone: every sum runs over the same numbers in the same order, whatever
+//! other positions or sequences pass through with it, and in the order in which [`attention`](crate::attention) has it.
 
-use burn::Tensor;
-use burn::tensor::TensorData;
+use std::cell::RefCell;
+use std::ops::Range;
+use std::sync::Arc;
+
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::lanes::{COLUMN_TILE, Matrix, ROW_TILE, product, softmax};
+use crate::lanes::{COLUMN_TILE, softmax};
 use crate::sequence::turn;
 use crate::{Heads, Rotary};
 
-/// Rotated keys and values of one row, all layers, with room for a fixed number of positions.
+/// Positions of a block.
+pub const BLOCK: usize = 32;
+
+/// Rotated keys and values of [`BLOCK`] consecutive positions of a sequence, all layers. Clones are the same block.
+#[derive(Clone, Debug)]
+pub struct Block(Arc<Stored>);
+
+impl Block {
+    /// Whether nothing else holds this block.
+    pub fn is_unshared(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// Memory of one block of such a model, bytes.
+    pub fn bytes(n_layers: usize, heads: Heads) -> usize {
+        let value_stride = heads.width.next_multiple_of(COLUMN_TILE);
+        n_layers * heads.n_kv * BLOCK * (heads.width + value_stride) * size_of::<f32>()
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Stored {
+    keys: Vec<f32>,   // [layers, K, d, BLOCK]: transposed, so that scores are a product with it
+    values: Vec<f32>, // [layers, K, BLOCK, d rounded up to a tile]
+}
+
+/// What one sequence has cached. A clone shares the blocks.
 #[derive(Clone, Debug)]
 pub struct CachedRow {
+    n_layers: usize,
     heads: Heads,
-    room: usize,
     len: usize,
-    key_stride: usize,   // room, rounded up to a tile
-    value_stride: usize, // d, rounded up to a tile
-    keys: Vec<f32>,      // [layers, K, d, key_stride]: transposed, so that scores are a product with it
-    values: Vec<f32>,    // [layers, K, key_stride, value_stride]
+    blocks: Vec<Block>,
 }
 
 impl CachedRow {
-    /// An empty cache of `n_layers` layers with room for `room` positions.
-    pub fn new(n_layers: usize, heads: Heads, room: usize) -> CachedRow {
-        let key_stride = room.next_multiple_of(COLUMN_TILE);
-        let value_stride = heads.width.next_multiple_of(COLUMN_TILE);
-        let keys = vec![0.0; n_layers * heads.n_kv * heads.width * key_stride];
-        let values = vec![0.0; n_layers * heads.n_kv * key_stride * value_stride];
-        CachedRow { heads, room, len: 0, key_stride, value_stride, keys, values }
+    /// A sequence that begins with the positions of `blocks`, all of them full.
+    pub fn new(n_layers: usize, heads: Heads, blocks: Vec<Block>) -> CachedRow {
+        CachedRow { n_layers, heads, len: blocks.len() * BLOCK, blocks }
     }
 
     /// Positions cached in every layer.
@@ -42,111 +66,298 @@ impl CachedRow {
         self.len == 0
     }
 
-    /// Positions there is room for.
-    pub fn room(&self) -> usize {
-        self.room
+    /// The blocks, the last of which may not be full.
+    pub fn blocks(&self) -> &[Block] {
+        &self.blocks
     }
 
-    /// Caches, in `layer`, the keys and values of the positions that follow, one per row of the fused projections `qkv`
-    /// [n, (H + 2K) d]; they count from [`CachedRow::advance`] on.
-    pub fn store(&mut self, layer: usize, qkv: &[f32], rotary: &Rotary) {
-        let Heads { n_query, n_kv, width } = self.heads;
-        let mut turned = vec![0.0; width];
+    /// Makes room for `n` more positions. A block that is not full and that something else holds is copied.
+    fn grow(&mut self, n: usize) {
+        if self.len % BLOCK > 0 {
+            Arc::make_mut(&mut self.blocks[self.len / BLOCK].0);
+        }
+        let stride = self.value_stride();
+        let per_position = self.n_layers * self.heads.n_kv * BLOCK;
+        while self.blocks.len() * BLOCK < self.len + n {
+            let (keys, values) = (vec![0.0; per_position * self.heads.width], vec![0.0; per_position * stride]);
+            self.blocks.push(Block(Arc::new(Stored { keys, values })));
+        }
+    }
+
+    fn value_stride(&self) -> usize {
+        self.heads.width.next_multiple_of(COLUMN_TILE)
+    }
+
+    /// Keeps, in `layer`, the keys and values of the positions that follow, one per row of the projections `qkv`
+    /// [n, (H + 2K) d]. There is room.
+    fn store(&mut self, layer: usize, qkv: &[f32], rotary: &Rotary) {
+        let (Heads { n_query, n_kv, width }, stride) = (self.heads, self.value_stride());
         for (offset, qkv) in qkv.chunks_exact(self.heads.fused_width()).enumerate() {
             let position = self.len + offset;
-            assert!(position < self.room, "the cache has room for {} positions only", self.room);
+            let (block, at) = (&mut self.blocks[position / BLOCK].0, position % BLOCK);
+            let block = Arc::get_mut(block).expect("new positions go to blocks of the sequence's own");
+            let (cos, sin) = rotary.at(position);
             for head in 0..n_kv {
-                turn(&qkv[(n_query + head) * width..][..width], &mut turned, rotary.at(position), false);
-                let keys = &mut self.keys[(layer * n_kv + head) * width * self.key_stride..];
-                for (i, value) in turned.iter().enumerate() {
-                    keys[i * self.key_stride + position] = *value;
+                let (low, high) = qkv[(n_query + head) * width..][..width].split_at(width / 2);
+                let keys = &mut block.keys[(layer * n_kv + head) * width * BLOCK..][..width * BLOCK];
+                for (i, (((low, high), cos), sin)) in low.iter().zip(high).zip(cos).zip(sin).enumerate() {
+                    keys[i * BLOCK + at] = low * cos - high * sin;
+                    keys[(width / 2 + i) * BLOCK + at] = high * cos + low * sin;
                 }
-                let values = &mut self.values[(layer * n_kv + head) * self.key_stride * self.value_stride..];
-                let value = &qkv[(n_query + n_kv + head) * width..][..width];
-                values[position * self.value_stride..][..width].copy_from_slice(value);
-            }
-        }
-    }
-
-    /// Counts `n` more positions as cached, once every layer has stored them.
-    pub fn advance(&mut self, n: usize) {
-        self.len += n;
-    }
-
-    /// Attention of the newest position, just stored in `layer`: `qkv` [(H + 2K) d] to `out` [H d]. The query heads that
-    /// share keys are the rows of two small products.
-    #[inline(always)]
-    fn attend<S: Simd>(&self, simd: S, layer: usize, qkv: &[f32], rotary: &Rotary, out: &mut [f32]) {
-        let Heads { n_query, n_kv, width } = self.heads;
-        let n_seen = self.len + 1;
-        let (n_shared, columns) = (n_query / n_kv, n_seen.next_multiple_of(COLUMN_TILE));
-        let n_rows = n_shared.next_multiple_of(ROW_TILE);
-        let mut queries = vec![0.0_f32; n_rows * width];
-        let mut scores = vec![0.0_f32; n_rows * columns];
-        let mut mixed = vec![0.0_f32; n_rows * self.value_stride];
-        for head in 0..n_kv {
-            let shared = head * n_shared * width..(head + 1) * n_shared * width;
-            for (query, turned) in qkv[shared.clone()].chunks_exact(width).zip(queries.chunks_exact_mut(width)) {
-                turn(query, turned, rotary.at(self.len), false);
-                turned.iter_mut().for_each(|it| *it *= self.heads.scale());
-            }
-            let at = (layer * n_kv + head) * width * self.key_stride;
-            let keys = Matrix { data: &self.keys[at..at + width * self.key_stride], stride: self.key_stride };
-            let queries = Matrix { data: &queries, stride: width };
-            product::<S, false>(simd, (&mut scores, columns), (queries, keys), n_rows, |_| columns, |_| 0..width);
-            for scores in scores.chunks_exact_mut(columns).take(n_shared) {
-                softmax(&mut scores[..n_seen]);
-            }
-            let at = (layer * n_kv + head) * self.key_stride * self.value_stride;
-            let values =
-                Matrix { data: &self.values[at..at + self.key_stride * self.value_stride], stride: self.value_stride };
-            let probs = Matrix { data: &scores, stride: columns };
-            let stride = self.value_stride;
-            product::<S, false>(simd, (&mut mixed, stride), (probs, values), n_rows, |_| stride, |_| 0..n_seen);
-            for (out, mixed) in out[shared].chunks_exact_mut(width).zip(mixed.chunks_exact(stride)) {
-                out.copy_from_slice(&mixed[..width]);
+                let values = &mut block.values[((layer * n_kv + head) * BLOCK + at) * stride..];
+                values[..width].copy_from_slice(&qkv[(n_query + n_kv + head) * width..][..width]);
             }
         }
     }
 }
 
-/// One row's share of [`cached_attention`].
-struct Step<'a> {
-    row: &'a mut CachedRow,
+/// New positions of one sequence that are attended together: they read the same keys.
+const TILE: usize = 4;
+
+/// The new positions of a step, sequence by sequence, and its working memory; kept from step to step.
+#[derive(Debug, Default)]
+pub struct Plan {
+    sequences: Vec<Range<usize>>, // of the step's N positions
+    tiles: Vec<Tile>,
+    mixed: Vec<f32>, // [tiles, K, TILE, H / K, d]
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tile {
+    sequence: usize,
+    /// Among the sequence's new positions.
+    first: usize,
+    n: usize,
+}
+
+impl Plan {
+    /// Begins a step that gives `counts` new positions to its sequences, and makes room for them.
+    pub fn begin(&mut self, rows: &mut [CachedRow], counts: &[usize]) {
+        self.sequences.clear();
+        self.tiles.clear();
+        let mut at = 0;
+        for (sequence, (row, n)) in rows.iter_mut().zip(counts.iter().copied()).enumerate() {
+            row.grow(n);
+            self.sequences.push(at..at + n);
+            self.tiles.extend((0..n).step_by(TILE).map(|first| Tile { sequence, first, n: TILE.min(n - first) }));
+            at += n;
+        }
+    }
+
+    /// Ends it: the new positions count as cached.
+    pub fn end(&self, rows: &mut [CachedRow]) {
+        for (row, positions) in rows.iter_mut().zip(&self.sequences) {
+            row.len += positions.len();
+        }
+    }
+}
+
+/// Caches, in `layer`, the keys and values of the new positions that `plan` began with, and attends from each of them over
+/// everything its sequence has up to itself: `qkv` is [N, (H + 2K) d], before rotation; `out` is [N, H d].
+pub fn cached_attention(
+    qkv: &[f32],
+    rows: &mut [CachedRow],
+    plan: &mut Plan,
+    (layer, heads): (usize, Heads),
+    rotary: &Rotary,
+    out: &mut [f32],
+) {
+    assert_eq!(rows.len(), plan.sequences.len(), "the rows of the plan");
+    let (fused, shared) = (heads.fused_width(), heads.n_query / heads.n_kv * heads.width);
+    rows.par_iter_mut().zip(&plan.sequences).for_each(|(row, positions)| {
+        row.store(layer, &qkv[positions.start * fused..positions.end * fused], rotary);
+    });
+    let per_head = TILE * shared;
+    plan.mixed.resize(plan.tiles.len() * heads.n_kv * per_head, 0.0);
+    let (rows, tiles, sequences) = (&*rows, &plan.tiles, &plan.sequences);
+    plan.mixed.par_chunks_mut(per_head).enumerate().for_each(|(index, out)| {
+        let (tile, head) = (tiles[index / heads.n_kv], index % heads.n_kv);
+        let first = sequences[tile.sequence].start + tile.first;
+        let qkv = &qkv[first * fused..(first + tile.n) * fused];
+        let row = &rows[tile.sequence];
+        let before = row.len + tile.first;
+        SCRATCH.with_borrow_mut(|scratch| {
+            pulp::Arch::new().dispatch(Attend { row, layer, head, before, qkv, rotary, out, scratch });
+        });
+    });
+    let width = heads.out_width();
+    for (tile, mixed) in plan.tiles.iter().zip(plan.mixed.chunks_exact(heads.n_kv * per_head)) {
+        let first = plan.sequences[tile.sequence].start + tile.first;
+        for (offset, out) in out[first * width..].chunks_exact_mut(width).take(tile.n).enumerate() {
+            for (out, mixed) in out.chunks_exact_mut(shared).zip(mixed.chunks_exact(per_head)) {
+                out.copy_from_slice(&mixed[offset * shared..][..shared]);
+            }
+        }
+    }
+}
+
+/// The query heads of a tile's positions that share one key-value head.
+struct Attend<'a> {
+    row: &'a CachedRow,
     layer: usize,
+    head: usize,
+    /// Positions of the sequence before the tile's first.
+    before: usize,
     qkv: &'a [f32],
     rotary: &'a Rotary,
-    out: &'a mut [f32],
+    out: &'a mut [f32], // [positions, H / K, d]
+    scratch: &'a mut Scratch,
 }
 
-impl WithSimd for Step<'_> {
+/// Queries and scores of a tile.
+type Scratch = (Vec<f32>, Vec<f32>);
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
+
+impl WithSimd for Attend<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        self.row.store(self.layer, self.qkv, self.rotary);
-        self.row.attend(simd, self.layer, self.qkv, self.rotary, self.out);
+        let Attend { row, layer, head, before, qkv, rotary, out, scratch: (queries, scores) } = self;
+        let (heads, stride) = (row.heads, row.value_stride());
+        let (width, n_shared) = (heads.width, heads.n_query / heads.n_kv);
+        let positions = qkv.chunks_exact(heads.fused_width());
+        let n_seen = before + positions.len(); // by the tile's last
+        let n_rows = positions.len() * n_shared;
+        let columns = n_seen.next_multiple_of(BLOCK);
+        queries.resize(n_rows * width, 0.0);
+        scores.resize(n_rows * columns, 0.0);
+        let mut turned = queries.chunks_exact_mut(width);
+        for (offset, qkv) in positions.enumerate() {
+            for query in qkv[head * n_shared * width..][..n_shared * width].chunks_exact(width) {
+                let turned = turned.next().expect("one per query");
+                turn(query, turned, rotary.at(before + offset), false);
+                turned.iter_mut().for_each(|it| *it *= heads.scale());
+            }
+        }
+        let blocks = &row.blocks[..columns / BLOCK];
+        let keys = |at: usize| &blocks[at].0.keys[(layer * heads.n_kv + head) * width * BLOCK..][..width * BLOCK];
+        let mut index = 0;
+        while index < blocks.len() {
+            let pair = [keys(index), keys((index + 1).min(blocks.len() - 1))];
+            if let Some(ahead) = blocks.get(index + 2) {
+                fetch(&ahead.0.keys[(layer * heads.n_kv + head) * width * BLOCK..][..width * BLOCK]);
+            }
+            if let Some(ahead) = blocks.get(index + 3) {
+                fetch(&ahead.0.keys[(layer * heads.n_kv + head) * width * BLOCK..][..width * BLOCK]);
+            }
+            fetch(&blocks[index].0.values[(layer * heads.n_kv + head) * BLOCK * stride..][..BLOCK * stride]);
+            let n_blocks = if n_rows < 4 { pair.len().min(blocks.len() - index) } else { 1 };
+            let mut at = 0;
+            while at < n_rows {
+                let (queries, out) = (&queries[at * width..], &mut scores[at * columns + index * BLOCK..]);
+                match (n_blocks, n_rows - at) {
+                    (2, _) => dots::<S, 1, 2>(simd, queries, pair, out, columns),
+                    (_, 4..) => dots::<S, 4, 1>(simd, queries, [pair[0]], out, columns),
+                    _ => dots::<S, 1, 1>(simd, queries, [pair[0]], out, columns),
+                }
+                at += if n_blocks == 1 && n_rows - at >= 4 { 4 } else { 1 };
+            }
+            index += n_blocks;
+        }
+        for (index, scores) in scores.chunks_exact_mut(columns).take(n_rows).enumerate() {
+            let (seen, future) = scores.split_at_mut(before + index / n_shared + 1);
+            softmax(seen);
+            future.fill(0.0);
+        }
+        let values =
+            blocks.iter().map(|it| &it.0.values[(layer * heads.n_kv + head) * BLOCK * stride..][..BLOCK * stride]);
+        let mut at = 0;
+        while at < n_rows {
+            let (probs, out) = (&scores[at * columns..], &mut out[at * width..]);
+            let step = if at + 4 <= n_rows { 4 } else { 1 };
+            let mut column = 0;
+            while column < width {
+                let place = (columns, stride, column, width);
+                column += if step == 4 {
+                    mix::<S, 4, 2>(simd, probs, values.clone(), out, place)
+                } else if column + 4 * S::F32_LANES <= stride {
+                    mix::<S, 1, 4>(simd, probs, values.clone(), out, place)
+                } else {
+                    mix::<S, 1, 2>(simd, probs, values.clone(), out, place)
+                };
+            }
+            at += step;
+        }
     }
 }
 
-/// Stores one new position per row in `layer` and attends over everything the row has: `qkv` is [R, (H + 2K) d], before
-/// rotation; returns [R, H d]. Call [`CachedRow::advance`] after the last layer.
-pub fn cached_attention(
-    qkv: Tensor<2>,
-    rows: &mut [CachedRow],
-    layer: usize,
-    heads: Heads,
-    rotary: &Rotary,
-) -> Tensor<2> {
-    let device = qkv.device();
-    let [n_rows, _] = qkv.dims();
-    assert_eq!(n_rows, rows.len(), "one projection per cached row");
-    let qkv = qkv.into_data();
-    let qkv = qkv.as_slice::<f32>().expect("activations are f32");
-    let mut out = vec![0.0_f32; n_rows * heads.out_width()];
-    let inputs = qkv.par_chunks(heads.fused_width()).zip(rows);
-    out.par_chunks_mut(heads.out_width()).zip(inputs).for_each(|(out, (qkv, row))| {
-        pulp::Arch::new().dispatch(Step { row, layer, qkv, rotary, out });
-    });
-    Tensor::from_data(TensorData::new(out, [n_rows, heads.out_width()]), &device)
+/// Asks for `data` before it is needed: the processor does not see from one block where the next one lies.
+#[inline(always)]
+fn fetch(data: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in data.chunks(64 / size_of::<f32>()) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        #[expect(unsafe_code, reason = "a hint that the standard library calls unsafe")]
+        // SAFETY: a prefetch reads nothing the program can see and never faults; SSE is part of x86-64.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        }
+    }
+}
+
+/// `R` rows of scores against `B` blocks that follow each other: `queries` [R, d], `keys` [d, BLOCK] each.
+#[inline(always)]
+fn dots<S: Simd, const R: usize, const B: usize>(
+    simd: S,
+    queries: &[f32],
+    keys: [&[f32]; B],
+    out: &mut [f32],
+    stride: usize,
+) {
+    let width = keys[0].len() / BLOCK;
+    for strip in (0..BLOCK).step_by(2 * S::F32_LANES) {
+        let mut sums = [[[simd.splat_f32s(0.0); 2]; B]; R];
+        for k in 0..width {
+            let keys = keys.map(|it| S::as_simd_f32s(&it[k * BLOCK + strip..][..2 * S::F32_LANES]).0);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let query = simd.splat_f32s(queries[row * width + k]);
+                for (sums, keys) in sums.iter_mut().zip(keys) {
+                    sums[0] = simd.mul_add_f32s(query, keys[0], sums[0]);
+                    sums[1] = simd.mul_add_f32s(query, keys[1], sums[1]);
+                }
+            }
+        }
+        for (row, sums) in sums.iter().enumerate() {
+            for (block, sums) in sums.iter().enumerate() {
+                let at = row * stride + block * BLOCK + strip;
+                S::as_mut_simd_f32s(&mut out[at..at + 2 * S::F32_LANES]).0.copy_from_slice(sums);
+            }
+        }
+    }
+}
+
+/// `R` rows of `V` vectors of mixed values, from column `column` on: `probs` [R, columns], `values` [BLOCK, stride] each, `out`
+/// [R, d]. Returns how many columns that is.
+#[inline(always)]
+fn mix<'a, S: Simd, const R: usize, const V: usize>(
+    simd: S,
+    probs: &[f32],
+    values: impl Iterator<Item = &'a [f32]>,
+    out: &mut [f32],
+    (columns, stride, column, width): (usize, usize, usize, usize),
+) -> usize {
+    let n = (V * S::F32_LANES).min(stride - column);
+    let mut sums = [[simd.splat_f32s(0.0); V]; R];
+    for (index, values) in values.enumerate() {
+        for (at, values) in values.chunks_exact(stride).enumerate() {
+            let (values, _) = S::as_simd_f32s(&values[column..column + n]);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let prob = simd.splat_f32s(probs[row * columns + index * BLOCK + at]);
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    *sum = simd.mul_add_f32s(prob, *value, *sum);
+                }
+            }
+        }
+    }
+    let kept = n.min(width - column);
+    let mut edge = [0.0_f32; 4 * COLUMN_TILE];
+    for (row, sums) in sums.iter().enumerate() {
+        S::as_mut_simd_f32s(&mut edge[..V * S::F32_LANES]).0.copy_from_slice(sums);
+        out[row * width + column..][..kept].copy_from_slice(&edge[..kept]);
+    }
+    n
 }

@@ -19,16 +19,18 @@ mod rotary;
 mod row;
 mod sequence;
 mod swiglu;
+mod values;
 
 pub mod plain;
 
 pub use attention::{Heads, attention};
-pub use cached::{CachedRow, cached_attention};
+pub use cached::{BLOCK, Block, CachedRow, Plan, cached_attention};
 pub use embed::embed;
 pub use head::{TokenScores, head_loss, head_scores};
 pub use linear::Linear;
-pub use norm::rms_norm;
+pub use norm::{rms_norm, rms_norm_rows};
 pub use optim::{AdamW, Moments, Muon, adamw_step, muon_step};
 pub use rotary::Rotary;
 pub use row::{highest, logprob, masses};
-pub use swiglu::swiglu;
+pub use swiglu::{swiglu, swiglu_rows};
+pub use values::Values;

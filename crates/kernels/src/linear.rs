@@ -132,7 +132,8 @@ fn product(a: &[f32], panels: &[f32], (inner, columns): (usize, usize)) -> Vec<f
 
 /// The same, over `out`.
 fn product_into(a: &[f32], panels: &[f32], (inner, columns): (usize, usize), out: &mut [f32]) {
-    let tasks = a.par_chunks(TASK_ROWS * inner).zip(out.par_chunks_mut(TASK_ROWS * columns));
+    let each = (a.len() / inner).div_ceil(rayon::current_num_threads()).next_multiple_of(ROWS).clamp(ROWS, TASK_ROWS);
+    let tasks = a.par_chunks(each * inner).zip(out.par_chunks_mut(each * columns));
     tasks.for_each(|(a, out)| pulp::Arch::new().dispatch(Rows { a, panels, out, inner, columns }));
 }
 

@@ -21,6 +21,25 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<2>, eps: f32) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as RmsNorm>::rms_norm(x.into_dispatch(), weight.into_dispatch(), eps))
 }
 
+/// The same on plain numbers, to the bit: `x` is [N, D] row by row, `weight` [D]; `out`, [N, D], is overwritten.
+pub fn rms_norm_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let width = weight.len();
+    let task = width * ROWS_PER_TASK;
+    out.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(out, x)| {
+        simd(
+            #[inline(always)]
+            || {
+                for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                    let scale = inverse_rms(x, eps);
+                    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+                        *out = x * scale * weight;
+                    }
+                }
+            },
+        );
+    });
+}
+
 #[backend_extension(Flex, Autodiff)]
 trait RmsNorm: Backend {
     fn rms_norm(x: FloatTensor<Self>, weight: FloatTensor<Self>, eps: f32) -> FloatTensor<Self>;
@@ -29,23 +48,8 @@ trait RmsNorm: Backend {
 impl RmsNorm for Flex {
     fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f32) -> FlexTensor {
         let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
-        let (xs, weights) = (x.storage::<f32>(), weight.storage::<f32>());
-        let width = weights.len();
-        let mut out = vec![0.0_f32; xs.len()];
-        let task = width * ROWS_PER_TASK;
-        out.par_chunks_mut(task).zip(xs.par_chunks(task)).for_each(|(out, xs)| {
-            simd(
-                #[inline(always)]
-                || {
-                    for (out, x) in out.chunks_exact_mut(width).zip(xs.chunks_exact(width)) {
-                        let scale = inverse_rms(x, eps);
-                        for ((out, x), weight) in out.iter_mut().zip(x).zip(weights) {
-                            *out = x * scale * weight;
-                        }
-                    }
-                },
-            );
-        });
+        let mut out = vec![0.0_f32; x.layout().num_elements()];
+        rms_norm_rows(x.storage(), weight.storage(), eps, &mut out);
         tensor(out, x.layout().shape().clone())
     }
 }

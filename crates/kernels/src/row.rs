@@ -22,13 +22,16 @@ pub fn logprob(logits: &[f32], token: u32) -> f32 {
     -(log_sum - logits[token as usize])
 }
 
-/// Unnormalised probabilities of `logits`, [V], at `temperature` above 0; that of the highest is 1.
-pub fn masses(logits: &[f32], temperature: f32) -> Vec<f32> {
+/// Unnormalised probabilities of `logits`, [V], at `temperature` above 0, into `masses`; that of the highest is 1.
+pub fn masses(logits: &[f32], temperature: f32, masses: &mut Vec<f32>) {
+    masses.resize(logits.len(), 0.0);
     simd(
         #[inline(always)]
         || {
             let (highest, scale) = (max(logits), temperature.recip());
-            logits.iter().map(|logit| exp((logit - highest) * scale)).collect()
+            for (mass, logit) in masses.iter_mut().zip(logits) {
+                *mass = exp((logit - highest) * scale);
+            }
         },
-    )
+    );
 }

@@ -21,6 +21,24 @@ pub fn swiglu(gate_up: Tensor<2>) -> Tensor<2> {
     Tensor::from_dispatch(<Dispatch as Swiglu>::swiglu(gate_up.into_dispatch()))
 }
 
+/// The same on plain numbers, to the bit: `gate_up` is [N, 2F] row by row, F `width`; `out`, [N, F], is overwritten.
+pub fn swiglu_rows(gate_up: &[f32], width: usize, out: &mut [f32]) {
+    let inputs = gate_up.par_chunks(2 * width * ROWS_PER_TASK);
+    out.par_chunks_mut(width * ROWS_PER_TASK).zip(inputs).for_each(|(out, inputs)| {
+        simd(
+            #[inline(always)]
+            || {
+                for (out, input) in out.chunks_exact_mut(width).zip(inputs.chunks_exact(2 * width)) {
+                    let (gate, up) = input.split_at(width);
+                    for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
+                        *out = gate * up / (1.0 + exp(-gate));
+                    }
+                }
+            },
+        );
+    });
+}
+
 #[backend_extension(Flex, Autodiff)]
 trait Swiglu: Backend {
     fn swiglu(gate_up: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -32,20 +50,7 @@ impl Swiglu for Flex {
         let [n_rows, both] = gate_up.layout().shape().dims();
         let width = both / 2;
         let mut out = vec![0.0_f32; n_rows * width];
-        let inputs = gate_up.storage::<f32>().par_chunks(both * ROWS_PER_TASK);
-        out.par_chunks_mut(width * ROWS_PER_TASK).zip(inputs).for_each(|(out, inputs)| {
-            simd(
-                #[inline(always)]
-                || {
-                    for (out, input) in out.chunks_exact_mut(width).zip(inputs.chunks_exact(both)) {
-                        let (gate, up) = input.split_at(width);
-                        for ((out, gate), up) in out.iter_mut().zip(gate).zip(up) {
-                            *out = gate * up / (1.0 + exp(-gate));
-                        }
-                    }
-                },
-            );
-        });
+        swiglu_rows(gate_up.storage(), width, &mut out);
         tensor(out, [n_rows, width])
     }
 }

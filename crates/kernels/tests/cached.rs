@@ -1,38 +1,93 @@
-//! Attention over a cache, one position at a time, equals attention over whole sequences.
+//! Attention over a cache, however its positions come in, equals attention over whole sequences.
 
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
-use collimate_kernels::{CachedRow, Heads, Rotary, attention, cached_attention};
+use collimate_kernels::{BLOCK, CachedRow, Heads, Plan, Rotary, attention, cached_attention};
 
-#[test]
-fn one_position_at_a_time_equals_the_whole_sequence() {
-    let heads = Heads { n_query: 4, n_kv: 2, width: 6 };
-    let rotary = Rotary::new(32, heads.width, 10_000.0);
-    let (time, width) = (9, heads.fused_width());
-    let values: Vec<f32> = (0..2 * time * width).map(|it| ((it * 37 % 101) as f32 / 50.0 - 1.0) * 1.3).collect();
-    let whole = Tensor::<2>::from_data(TensorData::new(values.clone(), [2 * time, width]), &Device::flex());
-    let whole = attention(whole, heads, &rotary, time).into_data();
-    let whole = whole.as_slice::<f32>().expect("f32");
+const TIME: usize = 2 * BLOCK + 7;
 
-    // Row 0 starts with three positions stored at once, row 1 with one: lengths differ within the batch.
-    let starts = [3, 1];
-    let mut rows: Vec<CachedRow> = (0..2).map(|_| CachedRow::new(1, heads, time)).collect();
-    for (index, (row, start)) in rows.iter_mut().zip(starts).enumerate() {
-        row.store(0, &values[index * time * width..][..start * width], &rotary);
-        row.advance(start);
-    }
-    for step in 0..time - 3 {
-        let at = |index: usize| (index * time + starts[index] + step) * width;
-        let next = [&values[at(0)..][..width], &values[at(1)..][..width]].concat();
-        let next = Tensor::<2>::from_data(TensorData::new(next, [2, width]), &Device::flex());
-        let out = cached_attention(next, &mut rows, 0, heads, &rotary).into_data();
-        let out = out.as_slice::<f32>().expect("f32");
-        for (index, row) in rows.iter_mut().enumerate() {
-            row.advance(1);
-            let expected = &whole[(index * time + starts[index] + step) * heads.out_width()..][..heads.out_width()];
-            for (out, expected) in out[index * heads.out_width()..].iter().zip(expected) {
-                assert!((out - expected).abs() < 1e-5, "row {index}, step {step}: {out} is not {expected}");
-            }
+fn projections(heads: Heads, seed: usize) -> Vec<f32> {
+    (0..TIME * heads.fused_width()).map(|it| (((it + seed) * 37 % 101) as f32 / 50.0 - 1.0) * 1.3).collect()
+}
+
+/// Outputs [T, H d] of sequences that come in `counts[step][sequence]` positions at a time.
+fn cached(heads: Heads, inputs: &[Vec<f32>], counts: &[Vec<usize>]) -> Vec<Vec<f32>> {
+    let rotary = Rotary::new(TIME, heads.width, 10_000.0);
+    let mut rows: Vec<CachedRow> = inputs.iter().map(|_| CachedRow::new(1, heads, Vec::new())).collect();
+    let mut outputs = vec![Vec::new(); inputs.len()];
+    let mut plan = Plan::default();
+    for counts in counts {
+        let width = heads.fused_width();
+        let parts = inputs.iter().zip(&rows).zip(counts);
+        let qkv: Vec<f32> =
+            parts.flat_map(|((it, row), n)| it[row.len() * width..(row.len() + n) * width].to_vec()).collect();
+        let mut out = vec![f32::NAN; qkv.len() / width * heads.out_width()];
+        plan.begin(&mut rows, counts);
+        cached_attention(&qkv, &mut rows, &mut plan, (0, heads), &rotary, &mut out);
+        plan.end(&mut rows);
+        let mut rest = out.as_slice();
+        for (output, n) in outputs.iter_mut().zip(counts) {
+            let (mine, others) = rest.split_at(n * heads.out_width());
+            output.extend_from_slice(mine);
+            rest = others;
         }
     }
+    outputs
+}
+
+#[test]
+fn however_positions_come_in_the_result_is_that_of_the_whole_sequence() {
+    for heads in [
+        Heads { n_query: 4, n_kv: 2, width: 6 },
+        Heads { n_query: 3, n_kv: 3, width: 64 },
+        Heads { n_query: 9, n_kv: 3, width: 80 },
+        Heads { n_query: 1, n_kv: 1, width: 2 },
+    ] {
+        let inputs = [projections(heads, 0), projections(heads, 5)];
+        let alone = inputs.each_ref().map(|it| cached(heads, std::slice::from_ref(it), &[vec![TIME]]).remove(0));
+        for (input, alone) in inputs.iter().zip(&alone) {
+            let whole = TensorData::new(input.clone(), [TIME, heads.fused_width()]);
+            let whole = Tensor::<2>::from_data(whole, &Device::flex());
+            let whole = attention(whole, heads, &Rotary::new(TIME, heads.width, 10_000.0), TIME).into_data();
+            assert_eq!(
+                alone,
+                whole.as_slice::<f32>().expect("f32"),
+                "{heads:?}: not a bit is lost between training and sampling"
+            );
+        }
+        // One by one beside five at a time, with rests, over the ends of blocks: the same bits.
+        let counts: Vec<Vec<usize>> = (0..TIME).map(|at| vec![1, 5.min(TIME.saturating_sub(5 * at))]).collect();
+        assert_eq!(cached(heads, &inputs, &counts), alone);
+    }
+}
+
+#[test]
+fn sequences_share_their_beginning_and_nothing_else() {
+    let heads = Heads { n_query: 2, n_kv: 1, width: 8 };
+    let (width, rotary) = (heads.fused_width(), Rotary::new(TIME, heads.width, 10_000.0));
+    let input = projections(heads, 0);
+    let mut plan = Plan::default();
+    let mut extend = |row: &mut CachedRow, qkv: &[f32]| {
+        let mut out = vec![0.0; qkv.len() / width * heads.out_width()];
+        let rows = std::slice::from_mut(row);
+        plan.begin(rows, &[qkv.len() / width]);
+        cached_attention(qkv, rows, &mut plan, (0, heads), &rotary, &mut out);
+        plan.end(rows);
+        out
+    };
+    let mut first = CachedRow::new(1, heads, Vec::new());
+    let start = BLOCK + 3; // a full block and a bit of the next
+    extend(&mut first, &input[..start * width]);
+    let mut second = first.clone();
+    let mut third = CachedRow::new(1, heads, first.blocks()[..1].to_vec());
+    let one = extend(&mut first, &input[start * width..(start + 4) * width]);
+    let other = projections(heads, 9);
+    extend(&mut second, &other[start * width..(start + 4) * width]);
+    extend(&mut third, &input[BLOCK * width..start * width]);
+    assert_eq!(extend(&mut third, &input[start * width..(start + 4) * width]), one);
+    assert!(!first.blocks()[0].is_unshared() && first.blocks()[1].is_unshared());
+    let next = start + 4..start + 5;
+    let whole = cached(heads, std::slice::from_ref(&input), &[vec![TIME]]).remove(0);
+    let last = extend(&mut first, &input[next.start * width..next.end * width]);
+    assert_eq!(last, whole[next.start * heads.out_width()..next.end * heads.out_width()]);
 }

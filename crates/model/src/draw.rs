@@ -1,5 +1,7 @@
 //! One token from one row of logits.
 
+use std::cell::RefCell;
+
 use collimate_kernels::{highest, logprob, masses};
 use collimate_schema::{Sampled, Sampling};
 use rand::Rng;
@@ -8,11 +10,16 @@ use rand::Rng;
 /// recorded log-probability is that of the whole distribution at temperature 1, whatever the draw was from. One uniform
 /// number per token is used, none when greedy.
 pub(crate) fn draw(logits: &[f32], how: &Sampling, rng: &mut impl Rng) -> Sampled {
+    thread_local! {
+        static MASSES: RefCell<Vec<f32>> = RefCell::default();
+    }
     let mut token = None;
     if how.temperature > 0.0 {
-        let mut masses = masses(logits, how.temperature);
-        keep_likeliest(&mut masses, how);
-        token = pick(&masses, rng);
+        token = MASSES.with_borrow_mut(|it| {
+            masses(logits, how.temperature, it);
+            keep_likeliest(it, how);
+            pick(it, rng)
+        });
     }
     let token = token.unwrap_or_else(|| highest(logits));
     Sampled { token, logprob: logprob(logits, token) }

@@ -82,7 +82,7 @@ impl Codec {
         tokens
     }
 
-    /// Reads what was sampled after `<|assistant|>`, stop token included. Undoes [`Codec::encode_turn`].
+    /// Reads what was sampled after `<|assistant|>`, stop token included, if it is what ended it. Undoes [`Codec::encode_turn`].
     pub fn parse_continuation(&self, sampled: &[u32], stop: Stop) -> Parsed {
         match self.parse_turn(sampled, stop) {
             Ok(turn) => Parsed::Turn(turn),
@@ -94,6 +94,7 @@ impl Codec {
         let [think, answer, end] = [Control::Think, Control::Answer, Control::End].map(|it| self.tokenizer.control(it));
         let body = match (stop, sampled) {
             (Stop::EndOfTurn, [body @ .., last]) if *last == end => body,
+            (Stop::Text, body) => body,
             _ => return Err(Malformed::Truncated),
         };
         let body = body.strip_prefix(&[think]).ok_or(Malformed::UnclosedThought)?;
@@ -109,6 +110,13 @@ impl Codec {
             return Err(Malformed::EmptyAnswer);
         }
         Ok(Turn { thought: Thought(thought), answer: Answer(answer) })
+    }
+
+    /// The answer that `sampled` has so far; `None` before it begins.
+    pub(crate) fn answer_so_far(&self, sampled: &[u32]) -> Option<String> {
+        let answer = self.tokenizer.control(Control::Answer);
+        let at = sampled.iter().position(|it| *it == answer)?;
+        Some(self.content(&sampled[at + 1..]))
     }
 
     /// Decodes one text piece without the space that the template put before it.

@@ -1,28 +1,24 @@
 //! The sampling engine: a transformer on this machine behind the seam.
 //!
-//! A fixed number of rows decode together. A finished row leaves at once, and when a quarter of the rows are free, waiting
-//! requests take them: each distinct prompt is run once, and every sample of it starts from a copy of its cache. What a
-//! request samples does not depend on the others, nor on the number of rows; an engine holds one state of the weights for its
-//! whole life, so nothing cached can outlive an optimizer step.
+//! A thread of its own holds the weights and continues everything that callers have asked for, side by side: a teacher and a
+//! judge may be the same engine. Each distinct prompt is read once, and so is a beginning that prompts have in common. What a
+//! request samples does not depend on the others, nor on how many run together; an engine holds one state of the weights for
+//! its whole life, so nothing cached can outlive an optimizer step.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, OnceLock};
+use std::thread::JoinHandle;
 
 use burn::Tensor;
 use collimate_kernels::logprob;
 use collimate_schema::{
-    Answer, By, Completion, Completions, Conversation, Request, SampleError, Sampled, Sampler, Stop, Thought, Trace,
-    Turn,
+    Answer, By, Completion, Completions, Conversation, Request, SampleError, Sampler, Thought, Turn,
 };
-use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 
-use crate::draw::draw;
-use crate::{Cache, Codec, Control, Transformer};
-
-/// Prompts are run in groups of at most this many positions: activations then stay near the processor's caches, and their
-/// memory is reused instead of being mapped anew.
-const PREFILL_POSITIONS: usize = 1024;
+use crate::batch::{Batch, Sequence};
+use crate::{Codec, Control, Decoder, Transformer};
 
 /// Samples from one state of one transformer.
 pub struct Engine {
@@ -30,6 +26,22 @@ pub struct Engine {
     codec: Codec,
     by: By,
     n_rows: usize,
+    worker: OnceLock<Worker>,
+}
+
+/// The thread that samples; it starts with the first batch and ends with the engine.
+struct Worker {
+    inbox: Option<Sender<Vec<Sequence>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.inbox = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join(); // if it panicked, those who waited for it know
+        }
+    }
 }
 
 impl Engine {
@@ -38,7 +50,7 @@ impl Engine {
 
     /// An engine over `transformer`, whose rollouts are signed `by`.
     pub fn new(transformer: Transformer, codec: Codec, by: By) -> Engine {
-        Engine { transformer, codec, by, n_rows: Engine::ROWS }
+        Engine { transformer, codec, by, n_rows: Engine::ROWS, worker: OnceLock::new() }
     }
 
     /// Lets `n_rows`, at least one, decode together.
@@ -59,6 +71,16 @@ impl Engine {
     /// Logits of hidden states [n, D] as plain numbers, [n, V] row by row.
     fn logits(&self, hidden: Tensor<2>) -> Vec<f32> {
         self.transformer.logits(hidden).into_data().try_into_vec().expect("logits are f32")
+    }
+
+    fn inbox(&self) -> &Sender<Vec<Sequence>> {
+        let worker = self.worker.get_or_init(|| {
+            let (inbox, incoming) = channel();
+            let batch = Batch::new(Decoder::new(self.transformer.clone()), self.codec.clone(), self.n_rows);
+            let thread = std::thread::Builder::new().name("sampling".to_owned()).spawn(move || batch.serve(&incoming));
+            Worker { inbox: Some(inbox), thread: Some(thread.expect("the system starts a thread")) }
+        });
+        worker.inbox.as_ref().expect("only its end closes it")
     }
 
     fn vocabulary(&self) -> usize {
@@ -84,7 +106,9 @@ impl Sampler for Engine {
             )));
         }
         let mut prompts: HashMap<&Conversation, Arc<[u32]>> = HashMap::new();
-        let mut rows = Vec::new();
+        let (to, from) = channel();
+        let cancelled = Arc::<AtomicBool>::default();
+        let mut sequences = Vec::new();
         for request in &batch {
             let prompt = prompts
                 .entry(&request.conversation)
@@ -98,26 +122,20 @@ impl Sampler for Engine {
                     context: self.context(),
                 });
             }
-            rows.push((prompt, request));
-        }
-        // Equal prompts stand together, and prompts that run together are of similar length.
-        rows.sort_by(|(a, _), (b, _)| (a.len(), a).cmp(&(b.len(), b)));
-        let waiting = rows
-            .into_iter()
-            .map(|(prompt, request)| Row {
+            sequences.push(Sequence {
                 prompt,
                 rng: request.seed.rng(),
                 sampled: Vec::with_capacity(request.sampling.max_tokens as usize),
                 request: request.clone(),
-            })
-            .collect();
-        Ok(Box::new(Running {
-            engine: self,
-            waiting,
-            rows: Vec::new(),
-            cache: Cache::default(),
-            finished: VecDeque::new(),
-        }))
+                to: to.clone(),
+                cancelled: cancelled.clone(),
+            });
+        }
+        // Equal prompts, and those that begin alike, stand together.
+        sequences.sort_by(|a, b| a.prompt.cmp(&b.prompt));
+        let n_left = sequences.len();
+        let _ = self.inbox().send(sequences); // were the thread gone, `from` would say so
+        Ok(Box::new(Finished { from, n_left, cancelled }))
     }
 
     /// The probability that the model, answering without a thought, says exactly the choice and stops: summed over the
@@ -156,166 +174,27 @@ impl Sampler for Engine {
     }
 }
 
-/// A request on its way.
-struct Row {
-    request: Request,
-    prompt: Arc<[u32]>,
-    rng: ChaCha8Rng,
-    sampled: Vec<Sampled>,
+/// Completions as they finish.
+struct Finished {
+    from: Receiver<Completion>,
+    n_left: usize,
+    cancelled: Arc<AtomicBool>,
 }
 
-/// A batch under way; pulling on it does the work.
-struct Running<'a> {
-    engine: &'a Engine,
-    waiting: VecDeque<Row>,
-    rows: Vec<Row>,
-    /// One row of keys and values for each of `rows`.
-    cache: Cache,
-    finished: VecDeque<Completion>,
-}
-
-impl Iterator for Running<'_> {
+impl Iterator for Finished {
     type Item = Result<Completion, SampleError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.finished.is_empty() {
-            let n_free = self.engine.n_rows - self.rows.len();
-            if !self.waiting.is_empty() && 4 * n_free >= self.engine.n_rows {
-                self.admit(n_free);
-            } else if !self.rows.is_empty() {
-                self.decode();
-            } else {
-                return None;
-            }
-        }
-        self.finished.pop_front().map(Ok)
+        self.n_left = self.n_left.checked_sub(1)?;
+        Some(self.from.recv().map_err(|_| {
+            self.n_left = 0;
+            SampleError::Other("the sampling thread ended early: its message stands above".to_owned())
+        }))
     }
 }
 
-impl Running<'_> {
-    /// Runs the prompts of the next `n` waiting requests and samples their first tokens.
-    fn admit(&mut self, n: usize) {
-        let admitted: Vec<Row> = self.waiting.drain(..n.min(self.waiting.len())).collect();
-        let mut prompts: Vec<Arc<[u32]>> = admitted.iter().map(|row| row.prompt.clone()).collect();
-        prompts.dedup();
-        let mut which = 0;
-        let indices: Vec<usize> = admitted
-            .iter()
-            .map(|row| {
-                which += usize::from(prompts[which] != row.prompt);
-                which
-            })
-            .collect();
-        let room = admitted.iter().map(|row| row.request.sampling.max_tokens as usize).max().unwrap_or(0);
-        let longest = prompts.iter().map(|it| it.len()).max().unwrap_or(1);
-        let (mut cache, mut logits) = (Cache::default(), Vec::new());
-        for prompts in prompts.chunks((PREFILL_POSITIONS / longest).max(1)) {
-            let prompts: Vec<&[u32]> = prompts.iter().map(|it| &it[..]).collect();
-            let (cached, hidden) = self.engine.transformer.prefill(&prompts, room);
-            cache.append(cached);
-            logits.extend(self.engine.logits(hidden));
-        }
-        self.cache.append(cache.select(&indices));
-        let n_running = self.rows.len();
-        self.rows.extend(admitted);
-        self.draw(&logits, n_running, &indices);
-    }
-
-    /// One more token for every row.
-    fn decode(&mut self) {
-        let last = |row: &Row| row.sampled.last().expect("a running row has its first token").token;
-        let tokens: Vec<u32> = self.rows.iter().map(last).collect();
-        let hidden = self.engine.transformer.decode(&tokens, &mut self.cache);
-        let each: Vec<usize> = (0..self.rows.len()).collect();
-        self.draw(&self.engine.logits(hidden), 0, &each);
-    }
-
-    /// Samples a token for each of `rows[from..]` from the row of `logits` [n, V] that `indices` names, then lets finished
-    /// rows go.
-    fn draw(&mut self, logits: &[f32], from: usize, indices: &[usize]) {
-        let width = self.engine.vocabulary();
-        let control = |it| self.engine.codec.tokenizer.control(it);
-        let (end, controls) = (control(Control::End), [control(Control::Think), control(Control::Answer)]);
-        self.rows[from..].par_iter_mut().zip(indices).for_each(|(row, index)| {
-            if row.sampled.len() < row.request.sampling.max_tokens as usize {
-                let logits = &logits[index * width..][..width];
-                row.sampled.push(match row.forced(controls) {
-                    Some(token) => Sampled { token, logprob: logprob(logits, token) },
-                    None => draw(logits, &row.request.sampling, &mut row.rng),
-                });
-            }
-        });
-        let stops: Vec<Option<Stop>> = self.rows.iter().map(|row| row.stop(end)).collect();
-        if stops.iter().all(Option::is_none) {
-            return;
-        }
-        let live: Vec<usize> = (0..stops.len()).filter(|row| stops[*row].is_none()).collect();
-        self.cache = std::mem::take(&mut self.cache).select(&live);
-        for (row, stop) in std::mem::take(&mut self.rows).into_iter().zip(stops) {
-            match stop {
-                None => self.rows.push(row),
-                Some(stop) => self.finished.push_back(row.complete(&self.engine.codec, stop)),
-            }
-        }
-    }
-}
-
-impl Row {
-    /// The token that a spent thought budget puts in place of a sample: the answer's, given those of thought and answer.
-    fn forced(&self, [think, answer]: [u32; 2]) -> Option<u32> {
-        let budget = self.request.sampling.thought_budget? as usize;
-        let thinks = self.sampled.first()?.token == think && self.sampled.iter().all(|it| it.token != answer);
-        (thinks && self.sampled.len() > budget).then_some(answer)
-    }
-
-    /// Why this row is finished, if it is.
-    fn stop(&self, end: u32) -> Option<Stop> {
-        if self.sampled.last().is_some_and(|it| it.token == end) {
-            Some(Stop::EndOfTurn)
-        } else if self.sampled.len() >= self.request.sampling.max_tokens as usize {
-            Some(Stop::Length)
-        } else {
-            None
-        }
-    }
-
-    fn complete(self, codec: &Codec, stop: Stop) -> Completion {
-        let tokens: Vec<u32> = self.sampled.iter().map(|it| it.token).collect();
-        let parsed = codec.parse_continuation(&tokens, stop);
-        let trace = Trace::Tokens { prompt: self.prompt.to_vec(), sampled: self.sampled };
-        Completion { id: self.request.id, trace, parsed, stop }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use collimate_schema::{RequestId, Sampling, Seed};
-
-    #[test]
-    fn a_spent_thought_budget_begins_the_answer() {
-        const THINK: u32 = 7;
-        const ANSWER: u32 = 8;
-        let forced = |budget: Option<u32>, sampled: &[u32]| {
-            let row = Row {
-                request: Request {
-                    id: RequestId("0".to_owned()),
-                    conversation: Conversation::user("hello"),
-                    sampling: Sampling { thought_budget: budget, ..Sampling::greedy(9) },
-                    seed: Seed(0),
-                },
-                prompt: Arc::from([1]),
-                rng: Seed(0).rng(),
-                sampled: sampled.iter().map(|token| Sampled { token: *token, logprob: 0.0 }).collect(),
-            };
-            row.forced([THINK, ANSWER])
-        };
-        assert_eq!(forced(Some(2), &[]), None, "nothing is thought yet");
-        assert_eq!(forced(Some(2), &[THINK, 1]), None, "one token of thought");
-        assert_eq!(forced(Some(2), &[THINK, 1, 2]), Some(ANSWER), "two of two");
-        assert_eq!(forced(Some(0), &[THINK]), Some(ANSWER), "no thought at all");
-        assert_eq!(forced(Some(2), &[THINK, 1, ANSWER, 2, 3]), None, "it answers already");
-        assert_eq!(forced(Some(2), &[1, 2, 3, 4]), None, "it never thought");
-        assert_eq!(forced(None, &[THINK, 1, 2, 3]), None, "no budget");
+impl Drop for Finished {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
     }
 }

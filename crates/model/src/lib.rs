@@ -1,20 +1,22 @@
 //! text -> tokens -> logits -> text: the tokenizer and chat template, the transformer and its weights, the mask proof, and
 //! the sampling engine.
 
-mod cache;
+mod batch;
 mod config;
+mod decoder;
 mod draw;
 mod encode;
 mod engine;
 mod model_dir;
+mod prefixes;
 mod proof;
 mod template;
 mod tokenizer;
 mod transformer;
 mod weights;
 
-pub use cache::Cache;
 pub use config::{Config, ConfigError};
+pub use decoder::Decoder;
 pub use encode::{Batches, Codec, Encoded};
 pub use engine::Engine;
 pub use model_dir::{Files, Model, ModelError};

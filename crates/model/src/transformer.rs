@@ -7,30 +7,30 @@ use std::path::Path;
 
 use burn::Tensor;
 use burn::tensor::Device;
-use collimate_kernels::{Heads, Linear, Rotary, attention, cached_attention, embed, rms_norm, swiglu};
+use collimate_kernels::{Heads, Linear, Rotary, attention, embed, rms_norm, swiglu};
 
-use crate::{Cache, Config, Weights, WeightsError};
+use crate::{Config, Weights, WeightsError};
 
 /// Weights arranged for computing: projections that read the same input are one matrix. It samples and scores; its
 /// [`Transformer::tracked`] twin is the training forward.
 #[derive(Clone, Debug)]
 pub struct Transformer {
-    config: Config,
-    heads: Heads,
-    rotary: Rotary,
-    table: Linear,
-    layers: Vec<Layer>,
-    norm: Tensor<2>,
+    pub(crate) config: Config,
+    pub(crate) heads: Heads,
+    pub(crate) rotary: Rotary,
+    pub(crate) table: Linear,
+    pub(crate) layers: Vec<Layer>,
+    pub(crate) norm: Tensor<2>, // [1, D]
 }
 
 #[derive(Clone, Debug)]
-struct Layer {
-    attention_norm: Tensor<2>, // [1, D]
-    qkv: Linear,               // [(H + 2K) d, D]
-    out: Linear,               // [D, H d]
-    ffn_norm: Tensor<2>,       // [1, D]
-    gate_up: Linear,           // [2F, D]
-    down: Linear,              // [D, F]
+pub(crate) struct Layer {
+    pub(crate) attention_norm: Tensor<2>, // [1, D]
+    pub(crate) qkv: Linear,               // [(H + 2K) d, D]
+    pub(crate) out: Linear,               // [D, H d]
+    pub(crate) ffn_norm: Tensor<2>,       // [1, D]
+    pub(crate) gate_up: Linear,           // [2F, D]
+    pub(crate) down: Linear,              // [D, F]
 }
 
 const TABLE: &str = "model.embed_tokens.weight";
@@ -123,34 +123,6 @@ impl Transformer {
     /// positions before the padding do not see it); returns [B*T, D], normalised, ready for the head.
     pub fn forward(&self, tokens: &[u32], time: usize) -> Tensor<2> {
         self.run(tokens, |_, qkv| attention(qkv, self.heads, &self.rotary, time))
-    }
-
-    /// Runs `prompts`, of any lengths from 1, and caches their keys and values with room for `room` more tokens each. Returns
-    /// the cache and the hidden state of each prompt's last token, [B, D].
-    pub fn prefill(&self, prompts: &[&[u32]], room: usize) -> (Cache, Tensor<2>) {
-        let lengths: Vec<usize> = prompts.iter().map(|it| it.len()).collect();
-        assert!(lengths.iter().all(|it| *it > 0), "a prompt has at least one token");
-        let time = lengths.iter().copied().max().expect("a batch has at least one prompt");
-        let mut tokens = vec![0; prompts.len() * time];
-        for (row, prompt) in tokens.chunks_exact_mut(time).zip(prompts) {
-            row[..prompt.len()].copy_from_slice(prompt);
-        }
-        let mut cache = Cache::new(self.layers.len(), self.heads, lengths.iter().map(|it| it + room));
-        let hidden = self.run(&tokens, |layer, qkv| {
-            cache.store(layer, &qkv, &lengths, time, &self.rotary);
-            attention(qkv, self.heads, &self.rotary, time)
-        });
-        cache.advance(&lengths);
-        let last: Vec<u32> = lengths.iter().enumerate().map(|(row, length)| (row * time + length - 1) as u32).collect();
-        (cache, embed(hidden, &last))
-    }
-
-    /// Runs one more token per row of the cache: `tokens` is [R]; returns hidden states [R, D].
-    pub fn decode(&self, tokens: &[u32], cache: &mut Cache) -> Tensor<2> {
-        let hidden =
-            self.run(tokens, |layer, qkv| cached_attention(qkv, cache.rows(), layer, self.heads, &self.rotary));
-        cache.advance(&vec![1; tokens.len()]);
-        hidden
     }
 
     /// Logits over the vocabulary of hidden states [n, D]; returns [n, V].

@@ -61,6 +61,8 @@ impl Parsed {
 pub enum Stop {
     /// The stop token was sampled.
     EndOfTurn,
+    /// The answer said one of the request's stop texts.
+    Text,
     /// `max_tokens` were sampled.
     Length,
 }

@@ -63,6 +63,8 @@ pub struct Request {
     pub sampling: Sampling,
     /// The request's own randomness, so that its sample does not depend on its neighbours' draws.
     pub seed: Seed,
+    /// Texts that end the continuation where its answer first says one of them; the turn ends before it.
+    pub stop: Vec<String>,
 }
 
 /// A finished continuation.

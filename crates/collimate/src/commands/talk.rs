@@ -17,6 +17,7 @@ pub(super) struct Speaker {
     brief: Option<Brief>,
     sampling: Sampling,
     seed: Seed,
+    stop: Vec<String>,
 }
 
 impl Speaker {
@@ -36,7 +37,7 @@ impl Speaker {
             thought_budget: args.thought_budget,
             ..Sampling::at(args.temperature, args.max_tokens)
         };
-        Ok(Speaker { engine: model.engine(), brief, sampling, seed: Seed(args.seed) })
+        Ok(Speaker { engine: model.engine(), brief, sampling, seed: Seed(args.seed), stop: args.stop.clone() })
     }
 
     /// Answers each conversation, `n` times; in the order of the conversations.
@@ -46,6 +47,7 @@ impl Speaker {
             for ordinal in 0..n {
                 let id = format!("{index:06}-{ordinal:04}");
                 batch.push(Request {
+                    stop: self.stop.clone(),
                     conversation: match &self.brief {
                         Some(brief) => conversation.with_brief(brief),
                         None => conversation.clone(),

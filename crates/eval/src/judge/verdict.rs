@@ -16,8 +16,8 @@ pub fn parse_verdict(parsed: &Parsed, stop: Stop, spec: &Spec) -> Verdict {
         (_, Stop::Length) | (Parsed::Malformed(Malformed::Truncated), _) => {
             return Verdict::Unscored(Unscored::Truncated);
         }
-        (Parsed::Malformed(_), Stop::EndOfTurn) => return Verdict::Unscored(Unscored::Malformed),
-        (Parsed::Turn(turn), Stop::EndOfTurn) => turn,
+        (Parsed::Malformed(_), Stop::EndOfTurn | Stop::Text) => return Verdict::Unscored(Unscored::Malformed),
+        (Parsed::Turn(turn), Stop::EndOfTurn | Stop::Text) => turn,
     };
     let (mut grades, mut agreements, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
     for line in turn.answer.0.split(LINE_BREAKS) {

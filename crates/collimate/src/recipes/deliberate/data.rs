@@ -84,6 +84,7 @@ impl Lab<'_> {
             let id = RequestId(format!("opinion/{}", prompt.id));
             let seed = self.seed.child(&id.0);
             Request {
+                stop: Vec::new(),
                 id,
                 conversation: prompt.conversation.with_brief(&summaries),
                 sampling: self.cfg.data.sampling,
@@ -115,6 +116,7 @@ impl Lab<'_> {
                     let id = id(prompt, ordinal);
                     let seed = self.seed.child(&id.0);
                     requests.push(Request {
+                        stop: Vec::new(),
                         id,
                         conversation: conversation.clone(),
                         sampling: self.cfg.data.sampling,

@@ -45,7 +45,7 @@ impl Lab<'_> {
                         question.conversation.with_brief(&brief)
                     }
                 };
-                Request { id, conversation, sampling: self.cfg.exam.sampling, seed }
+                Request { id, conversation, sampling: self.cfg.exam.sampling, seed, stop: Vec::new() }
             });
             let engine = model.model.engine();
             let mut done = sample_all(self.run, &stage.replace('/', "-"), &engine, requests.collect(), &bar)?;

@@ -172,6 +172,7 @@ impl Lab<'_> {
                 let id = id(task, sample);
                 let seed = self.seed.child(stage).child(&id.0);
                 requests.push(Request {
+                    stop: Vec::new(),
                     id,
                     conversation: task.conversation().clone(),
                     sampling: self.cfg.rl.sampling,

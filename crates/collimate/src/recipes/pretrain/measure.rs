@@ -55,6 +55,7 @@ pub(super) fn measure(
     let id = |at: usize| RequestId(format!("measure/{at:06}"));
     let sampling = Sampling::greedy(128);
     let requests = documents.iter().enumerate().map(|(at, (_, document))| Request {
+        stop: Vec::new(),
         id: id(at),
         conversation: document.context.clone(),
         sampling,
