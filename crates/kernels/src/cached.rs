@@ -146,7 +146,7 @@ pub fn cached_attention(
     let mut out = vec![0.0_f32; n_rows * heads.out_width()];
     let inputs = qkv.par_chunks(heads.fused_width()).zip(rows);
     out.par_chunks_mut(heads.out_width()).zip(inputs).for_each(|(out, (qkv, row))| {
-        pulp::Arch::new().dispatch(Step { row, layer, qkv, rotary, out });
+        crate::lanes::dispatch(Step { row, layer, qkv, rotary, out });
     });
     Tensor::from_data(TensorData::new(out, [n_rows, heads.out_width()]), &device)
 }

@@ -1,5 +1,7 @@
 //! Attention over a cache, one position at a time, equals attention over whole sequences.
 
+mod every_set;
+
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 use collimate_kernels::{CachedRow, Heads, Rotary, attention, cached_attention};
@@ -35,4 +37,9 @@ fn one_position_at_a_time_equals_the_whole_sequence() {
             }
         }
     }
+}
+
+#[test]
+fn on_every_instruction_set() {
+    every_set::rerun("on_every_instruction_set");
 }
