@@ -97,18 +97,18 @@ impl Head {
                 logits.resize(rows.len() * columns.len(), 0.0);
                 let hidden = &hidden[rows.start * width..rows.end * width];
                 table.multiply(Part { inner: 0..width, panels }, hidden, logits, false);
-                let logits = logits.chunks_exact(columns.len());
-                let target = |target: u32| (target as usize).checked_sub(columns.start);
+                let rows = logits.chunks_exact(columns.len()).zip(&self.targets[rows]);
+                let mut of_rows = Vec::with_capacity(rows.len());
                 simd(
                     #[inline(always)]
                     || {
-                        let rows = logits.zip(&self.targets[rows]);
-                        let of = |(row, it): (&[f32], &u32)| {
-                            (Sums::of_part(row), target(*it).and_then(|it| row.get(it)).copied())
-                        };
-                        rows.map(of).collect()
+                        for (row, target) in rows {
+                            let target = (*target as usize).checked_sub(columns.start).and_then(|it| row.get(it));
+                            of_rows.push((Sums::of_part(row), target.copied()));
+                        }
                     },
-                )
+                );
+                of_rows
             })
             .collect();
         let mut norms = Vec::with_capacity(n_tokens);

@@ -24,11 +24,15 @@ pub fn logprob(logits: &[f32], token: u32) -> f32 {
 
 /// Unnormalised probabilities of `logits`, [V], at `temperature` above 0; that of the highest is 1.
 pub fn masses(logits: &[f32], temperature: f32) -> Vec<f32> {
+    let mut masses = logits.to_vec();
     simd(
         #[inline(always)]
         || {
             let (highest, scale) = (max(logits), temperature.recip());
-            logits.iter().map(|logit| exp((logit - highest) * scale)).collect()
+            for mass in &mut masses {
+                *mass = exp((*mass - highest) * scale);
+            }
         },
-    )
+    );
+    masses
 }

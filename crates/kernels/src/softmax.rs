@@ -20,9 +20,12 @@ impl Sums {
     /// Of a whole row.
     #[inline(always)]
     pub(crate) fn of(row: &[f32]) -> Sums {
-        let mut parts = row.chunks(PART).map(Sums::of_part);
-        let first = parts.next().expect("a row has at least one logit");
-        parts.fold(first, Sums::plus)
+        let (first, rest) = row.split_at(row.len().min(PART));
+        let mut sums = Sums::of_part(first);
+        for part in rest.chunks(PART) {
+            sums = sums.plus(Sums::of_part(part));
+        }
+        sums
     }
 
     /// Of at most [`PART`] logits.
