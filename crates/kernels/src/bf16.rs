@@ -7,42 +7,68 @@ use pulp::{Simd, WithSimd};
 use crate::lanes::dispatch;
 use crate::packed::{DEPTH, FEW_ROWS, PANEL, Place, ROWS};
 
-/// The nearest bf16, ties to even; zero for what has no normal f32.
+/// The nearest bf16, ties to even; zero for what has no normal f32. In the high half.
 #[inline(always)]
 fn rounded(x: f32) -> u32 {
     let bits = x.to_bits();
-    if x.is_nan() {
-        f32::NAN.to_bits() >> 16
-    } else if x.abs() < f32::MIN_POSITIVE {
-        0
-    } else {
-        (bits + 0x7fff + (bits >> 16 & 1)) >> 16
-    }
+    let nearest = bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000;
+    let normal = if x.abs() < f32::MIN_POSITIVE { 0 } else { nearest };
+    if x.is_nan() { f32::NAN.to_bits() } else { normal }
 }
 
 /// The values at an even inner index and the next.
 #[inline(always)]
-pub(crate) fn pair(even: f32, odd: f32) -> u32 {
-    rounded(odd) << 16 | rounded(even)
+fn pair(even: f32, odd: f32) -> u32 {
+    rounded(odd) | rounded(even) >> 16
 }
 
-/// A left operand [N, n_inner] in place: element (row, k) is `values[row * row_stride + k * inner_stride]`.
+/// Each two rows of `values`, [2n, WIDTH], become one of pairs, as many as `out` has room for.
+#[inline(always)]
+pub(crate) fn round_pairs<const WIDTH: usize>(values: &[f32], out: &mut [u32]) {
+    for (out, two) in out.chunks_exact_mut(WIDTH).zip(values.chunks_exact(2 * WIDTH)) {
+        let (even, odd) = two.split_at(WIDTH);
+        for i in 0..WIDTH {
+            out[i] = pair(even[i], odd[i]);
+        }
+    }
+}
+
+/// A left operand [N, n_inner], where it is.
 #[derive(Clone, Copy)]
-pub(crate) struct Left<'a> {
-    pub(crate) values: &'a [f32],
-    pub(crate) n_inner: usize,
-    pub(crate) row_stride: usize,
-    pub(crate) inner_stride: usize,
+pub(crate) enum Left<'a> {
+    /// Row after row.
+    Rows { values: &'a [f32], n_inner: usize },
+    /// Column after column, `stride` apart.
+    Columns { values: &'a [f32], stride: usize, n_inner: usize },
 }
 
 impl Left<'_> {
+    fn n_pairs(self) -> usize {
+        let (Left::Rows { n_inner, .. } | Left::Columns { n_inner, .. }) = self;
+        n_inner.div_ceil(2)
+    }
+
     /// Pairs of the rows `row..row + n_rows`, [pairs, n_rows].
     #[inline(always)]
     fn pack(self, row: usize, n_rows: usize, out: &mut [u32]) {
-        let at = |i: usize, k: usize| self.values[(row + i) * self.row_stride + k * self.inner_stride];
-        for (k, out) in out.chunks_exact_mut(n_rows).enumerate() {
-            for (i, out) in out.iter_mut().enumerate() {
-                *out = pair(at(i, 2 * k), if 2 * k + 1 < self.n_inner { at(i, 2 * k + 1) } else { 0.0 });
+        match self {
+            Left::Rows { values, n_inner } => {
+                for i in 0..n_rows {
+                    let values = &values[(row + i) * n_inner..][..n_inner];
+                    for (out, values) in out.chunks_exact_mut(n_rows).zip(values.chunks(2)) {
+                        out[i] = pair(values[0], values.get(1).copied().unwrap_or(0.0));
+                    }
+                }
+            }
+            Left::Columns { values, stride, n_inner } => {
+                let column = |k: usize| &values[k * stride + row..][..n_rows];
+                for (k, out) in out.chunks_exact_mut(n_rows).enumerate() {
+                    let (even, odd) = (column(2 * k), column((2 * k + 1).min(n_inner - 1)));
+                    let keep = if 2 * k + 1 < n_inner { u32::MAX } else { 0xffff };
+                    for ((out, even), odd) in out.iter_mut().zip(even).zip(odd) {
+                        *out = pair(*even, *odd) & keep;
+                    }
+                }
             }
         }
     }
@@ -88,7 +114,7 @@ impl Tiles<'_> {
     #[inline(always)]
     fn run<D: Dot>(self, dot: D) {
         let Tiles { a, panels, height, from, out, columns, adds } = self;
-        let (n_rows, n_pairs) = (out.len() / columns, a.n_inner.div_ceil(2));
+        let (n_rows, n_pairs) = (out.len() / columns, a.n_pairs());
         let tile_rows = |row: usize| match n_rows - row {
             ROWS.. if D::Vectors::F32_LANES == 16 => ROWS,
             FEW_ROWS.. => FEW_ROWS,

@@ -1,6 +1,6 @@
 //! The language-model head with its loss: logits z = hidden tableᵀ, then the negative log-likelihood of the target and the
 //! entropy of the whole distribution. On Flex the logits of a micro-batch, [n, V], never exist together: forward, parts of a
-//! row are reduced to their [`Sums`]; backward, logits are computed again for [`STRIP`] columns of the vocabulary at a time.
+//! row are reduced to their [`Sums`]; backward, logits are computed again for [`PART`] columns of the vocabulary at a time.
 
 use std::sync::Arc;
 
@@ -149,8 +149,8 @@ impl Head {
             let (forward, backward) = (self.panels.forward(&self.weight), self.panels.backward(&self.weight));
             let inputs = self.panels.inputs(&hidden, width);
             let mut logits = Vec::new();
-            for first in (0..forward.n_panels()).step_by(STRIP / PANEL) {
-                let panels = first..(first + STRIP / PANEL).min(forward.n_panels());
+            for first in (0..forward.n_panels()).step_by(PART / PANEL) {
+                let panels = first..(first + PART / PANEL).min(forward.n_panels());
                 let columns = forward.columns(&panels);
                 logits.resize(active.len() * columns.len(), 0.0);
                 let tasks = logits.par_chunks_mut(TASK_ROWS * columns.len()).zip(slopes.par_chunks(TASK_ROWS));
@@ -177,9 +177,6 @@ impl Head {
         (tensor(d_hidden, [n_tokens, width]), tensor(d_table, [n_vocab, width]))
     }
 }
-
-/// Columns of the vocabulary whose logits exist together in the backward pass.
-const STRIP: usize = 1024;
 
 /// What a row's logits become in the backward pass.
 struct Slope {

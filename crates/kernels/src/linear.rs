@@ -13,7 +13,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::TensorData;
 
 use crate::device::{on_flex, tensor};
-use crate::packed::{Packed, Precision};
+use crate::packed::{Packed, Precision, Source};
 
 /// A weight matrix W [out, in] that inputs are multiplied with, x Wᵀ. Clones share its panels.
 #[derive(Clone, Debug)]
@@ -92,21 +92,20 @@ impl Panels {
     }
 
     fn arrange_forward(&self, weight: &[f32], [n_out, n_in]: [usize; 2]) -> Packed {
-        Packed::new(self.precision, [n_in, n_out], |k, column| weight[column * n_in + k])
+        Packed::new(self.precision, [n_in, n_out], Source::Columns(weight))
     }
 
     /// Of W [out, in], for dx = dy W.
     pub(crate) fn backward(&self, weight: &FlexTensor) -> &Packed {
         self.backward.get_or_init(|| {
             let [n_out, n_in] = weight.layout().shape().dims();
-            let weight = weight.storage::<f32>();
-            Packed::new(self.precision, [n_out, n_in], |k, column| weight[k * n_in + column])
+            Packed::new(self.precision, [n_out, n_in], Source::Rows(weight.storage::<f32>()))
         })
     }
 
     /// Of inputs x [N, in], for dW = dyᵀ x.
     pub(crate) fn inputs(&self, x: &[f32], n_in: usize) -> Packed {
-        Packed::new(self.precision, [x.len() / n_in, n_in], |k, column| x[k * n_in + column])
+        Packed::new(self.precision, [x.len() / n_in, n_in], Source::Rows(x))
     }
 }
 

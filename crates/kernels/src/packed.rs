@@ -8,8 +8,8 @@ use std::ops::Range;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::bf16;
-use crate::lanes::dispatch;
+use crate::bf16::{self, Left};
+use crate::lanes::{dispatch, simd};
 
 /// What the operands of a product are rounded to. Sums are f32 in either case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -55,18 +55,13 @@ pub(crate) struct Part {
 }
 
 impl Packed {
-    /// The matrix whose element (k, column) is `at(k, column)`.
-    pub(crate) fn new(
-        precision: Precision,
-        [inner, columns]: [usize; 2],
-        at: impl Fn(usize, usize) -> f32 + Sync,
-    ) -> Packed {
+    /// Arranges the elements of `source`.
+    pub(crate) fn new(precision: Precision, [inner, columns]: [usize; 2], source: Source<'_>) -> Packed {
         let values = match precision {
-            Precision::F32 => Values::F32(panels([inner, columns], at)),
-            Precision::Bf16 => Values::Bf16(panels([inner.div_ceil(2), columns], |k, column| {
-                let odd = if 2 * k + 1 < inner { at(2 * k + 1, column) } else { 0.0 };
-                bf16::pair(at(2 * k, column), odd)
+            Precision::F32 => Values::F32(panels([inner, columns], source, 1, |block, out| {
+                out.copy_from_slice(&block[..out.len()]);
             })),
+            Precision::Bf16 => Values::Bf16(panels([inner, columns], source, 2, bf16::round_pairs::<PANEL>)),
         };
         Packed { inner, columns, values }
     }
@@ -113,7 +108,7 @@ impl Packed {
             Values::Bf16(values) => {
                 assert_eq!(inner.start % 2, 0, "a part starts at a whole pair");
                 let height = self.inner.div_ceil(2);
-                let a = bf16::Left { values: a, n_inner: inner.len(), row_stride: inner.len(), inner_stride: 1 };
+                let a = Left::Rows { values: a, n_inner: inner.len() };
                 let place = (&mut *out, columns, adds);
                 bf16::multiply(a, (&values[of(height)], height, inner.start / 2), place);
             }
@@ -136,8 +131,7 @@ impl Packed {
             }
             Values::Bf16(panels) => {
                 out.par_chunks_mut(TASK_ROWS * columns).enumerate().for_each(|(task, out)| {
-                    let values = &a[task * TASK_ROWS..];
-                    let a = bf16::Left { values, n_inner: self.inner, row_stride: 1, inner_stride: n_out };
+                    let a = Left::Columns { values: &a[task * TASK_ROWS..], stride: n_out, n_inner: self.inner };
                     bf16::multiply(a, (panels, self.inner.div_ceil(2), 0), (out, columns, false));
                 });
             }
@@ -145,15 +139,65 @@ impl Packed {
     }
 }
 
-fn panels<T: Default + Clone + Send>([inner, columns]: [usize; 2], at: impl Fn(usize, usize) -> T + Sync) -> Vec<T> {
-    let mut out = vec![T::default(); columns.div_ceil(PANEL) * inner * PANEL];
-    out.par_chunks_mut(inner * PANEL).enumerate().for_each(|(panel, out)| {
-        let first = panel * PANEL;
-        for (k, out) in out.chunks_exact_mut(PANEL).enumerate() {
-            for (column, out) in out.iter_mut().enumerate().take(columns - first.min(columns)) {
-                *out = at(k, first + column);
+/// Where the elements of a matrix [inner, columns] are.
+#[derive(Clone, Copy)]
+pub(crate) enum Source<'a> {
+    /// Row after row.
+    Rows(&'a [f32]),
+    /// Column after column.
+    Columns(&'a [f32]),
+}
+
+/// Rows that are read at a time: a column's share of them is one cache line. Even.
+const BLOCK: usize = 16;
+
+impl Source<'_> {
+    /// Rows `row`.. of the columns `first`.., zeros past the ends.
+    #[inline(always)]
+    fn read(self, [inner, columns]: [usize; 2], (row, first): (usize, usize), block: &mut [[f32; PANEL]; BLOCK]) {
+        let (n_rows, n_columns) = (BLOCK.min(inner - row), PANEL.min(columns - first));
+        if (n_rows, n_columns) != (BLOCK, PANEL) {
+            *block = [[0.0; PANEL]; BLOCK];
+        }
+        match self {
+            Source::Rows(values) => {
+                for (i, block) in block[..n_rows].iter_mut().enumerate() {
+                    block[..n_columns].copy_from_slice(&values[(row + i) * columns + first..][..n_columns]);
+                }
+            }
+            Source::Columns(values) => {
+                for column in 0..n_columns {
+                    let values = &values[(first + column) * inner + row..][..n_rows];
+                    for (block, value) in block.iter_mut().zip(values) {
+                        block[column] = *value;
+                    }
+                }
             }
         }
+    }
+}
+
+/// The panels of a matrix [inner, columns], whose rows are `n_together` of the matrix's: `write` gets some of these, zeros
+/// past the end, and what they become.
+fn panels<T: Default + Clone + Send>(
+    [inner, columns]: [usize; 2],
+    source: Source<'_>,
+    n_together: usize,
+    write: impl Fn(&[f32], &mut [T]) + Sync,
+) -> Vec<T> {
+    let height = inner.div_ceil(n_together);
+    let mut out = vec![T::default(); columns.div_ceil(PANEL) * height * PANEL];
+    out.par_chunks_mut(height * PANEL).enumerate().for_each(|(panel, out)| {
+        simd(
+            #[inline(always)]
+            || {
+                let mut block = [[0.0; PANEL]; BLOCK];
+                for (index, out) in out.chunks_mut(BLOCK / n_together * PANEL).enumerate() {
+                    source.read([inner, columns], (index * BLOCK, panel * PANEL), &mut block);
+                    write(block.as_flattened(), out);
+                }
+            },
+        );
     });
     out
 }

@@ -3,7 +3,7 @@
 use crate::lanes::{LANES, exp, max};
 
 /// Logits that are summed before the next: parts of a row start at multiples of it.
-pub(crate) const PART: usize = 512;
+pub(crate) const PART: usize = 1024;
 
 /// Sums over logits z, relative to the largest, so that nothing overflows or cancels however large they are.
 #[derive(Clone, Copy, Debug)]
