@@ -9,5 +9,6 @@ pub mod commands;
 pub mod config;
 pub mod embedded;
 pub mod output;
+pub mod precision;
 pub mod progress;
 pub mod recipes;

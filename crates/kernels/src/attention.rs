@@ -76,7 +76,7 @@ impl Attention for Flex {
         let mut out = vec![0.0_f32; n_rows * heads.out_width()];
         let sequences = qkv.storage::<f32>().par_chunks(time * heads.fused_width());
         out.par_chunks_mut(time * heads.out_width()).zip(sequences).for_each(|(out, qkv)| {
-            pulp::Arch::new().dispatch(SequenceForward { heads, rotary: &rotary, time, qkv, out });
+            crate::lanes::dispatch(SequenceForward { heads, rotary: &rotary, time, qkv, out });
         });
         tensor(out, [n_rows, heads.out_width()])
     }
@@ -90,7 +90,7 @@ fn backward(grad: &FlexTensor, qkv: &FlexTensor, shape: &Shape) -> FlexTensor {
     let sequences = qkv.storage::<f32>().par_chunks(time * heads.fused_width());
     let grads = grad.storage::<f32>().par_chunks(time * heads.out_width());
     dqkv.par_chunks_mut(time * heads.fused_width()).zip(sequences.zip(grads)).for_each(|(dqkv, (qkv, grad))| {
-        pulp::Arch::new().dispatch(SequenceBackward { heads, rotary, time, qkv, grad, dqkv });
+        crate::lanes::dispatch(SequenceBackward { heads, rotary, time, qkv, grad, dqkv });
     });
     tensor(dqkv, [n_rows, heads.fused_width()])
 }

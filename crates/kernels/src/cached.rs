@@ -11,7 +11,7 @@ use std::sync::Arc;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::lanes::{COLUMN_TILE, softmax};
+use crate::lanes::{COLUMN_TILE, dispatch, softmax};
 use crate::sequence::turn;
 use crate::{Heads, Rotary};
 
@@ -177,7 +177,7 @@ pub fn cached_attention(
         let row = &rows[tile.sequence];
         let before = row.len + tile.first;
         SCRATCH.with_borrow_mut(|scratch| {
-            pulp::Arch::new().dispatch(Attend { row, layer, head, before, qkv, rotary, out, scratch });
+            dispatch(Attend { row, layer, head, before, qkv, rotary, out, scratch });
         });
     });
     let width = heads.out_width();

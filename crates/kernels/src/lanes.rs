@@ -1,19 +1,25 @@
-//! Loops over contiguous f32 that the compiler turns into the widest vectors of the machine it runs on: `simd` compiles
-//! its closure once per instruction set and picks at run time. Everything here is `inline(always)`, so that it is compiled
+//! Loops over contiguous f32 that the compiler turns into the vectors of the instruction set it runs on: `simd` compiles
+//! its closure once per set and picks at run time. Everything here is `inline(always)`, so that it is compiled
 //! inside that closure.
 
-use pulp::{Arch, Simd};
+use pulp::{Simd, WithSimd};
 
 /// Rows per parallel task. Fixed, so that sums over rows are added in the same order whatever the number of threads.
 pub(crate) const ROWS_PER_TASK: usize = 64;
 
 /// Lanes of the explicit accumulators; sums are split this many ways.
-const LANES: usize = 16;
+pub(crate) const LANES: usize = 16;
 
-/// Runs `f` compiled for the widest instruction set of this machine; annotate the closure `#[inline(always)]`.
+/// Runs `op` with the vectors of the chosen instruction set.
+#[inline(always)]
+pub(crate) fn dispatch<Op: WithSimd>(op: Op) -> Op::Output {
+    crate::isa::chosen().1.dispatch(op)
+}
+
+/// Runs `f` compiled for the chosen instruction set; annotate the closure `#[inline(always)]`.
 #[inline(always)]
 pub(crate) fn simd<R>(f: impl FnOnce() -> R) -> R {
-    Arch::new().dispatch(f)
+    dispatch(f)
 }
 
 /// e^x to about two units in the last place, for x clamped to [-87, 88]; one polynomial, so that loops over it vectorise.

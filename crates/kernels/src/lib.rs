@@ -4,20 +4,24 @@
 //! backward.
 //!
 //! Shapes: `N` rows (batch x time), `B` batch, `T` time, `D` model width, `H` query heads, `K` key-value heads, `d` head
-//! width, `F` feed-forward width, `V` vocabulary. Everything is f32.
+//! width, `F` feed-forward width, `V` vocabulary. Tensors are f32; products may round their operands, see [`Precision`].
 
 mod attention;
+mod bf16;
 mod cached;
 mod device;
 mod embed;
 mod head;
+mod isa;
 mod lanes;
 mod linear;
 mod norm;
 mod optim;
+mod packed;
 mod rotary;
 mod row;
 mod sequence;
+mod softmax;
 mod swiglu;
 mod values;
 
@@ -27,9 +31,11 @@ pub use attention::{Heads, attention};
 pub use cached::{BLOCK, Block, CachedRow, Plan, cached_attention};
 pub use embed::embed;
 pub use head::{TokenScores, head_loss, head_scores};
+pub use isa::{InstructionSet, IsaError};
 pub use linear::Linear;
 pub use norm::{rms_norm, rms_norm_rows};
 pub use optim::{AdamW, Moments, Muon, adamw_step, muon_step};
+pub use packed::Precision;
 pub use rotary::Rotary;
 pub use row::{highest, logprob, masses};
 pub use swiglu::{swiglu, swiglu_rows};

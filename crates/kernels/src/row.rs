@@ -1,7 +1,7 @@
 //! One row of logits as plain numbers: what sampling needs of it, by the sums that training takes.
 
-use crate::head::log_sum_exp;
 use crate::lanes::{exp, max, simd};
+use crate::softmax::Sums;
 
 /// The first of the highest `logits`, [V]; 0 where none is a number.
 pub fn highest(logits: &[f32]) -> u32 {
@@ -15,11 +15,11 @@ pub fn highest(logits: &[f32]) -> u32 {
 /// Natural-log probability of `token` under the softmax of `logits`, [V]: to the bit what [`head_scores`](crate::head_scores)
 /// says of the same row.
 pub fn logprob(logits: &[f32], token: u32) -> f32 {
-    let log_sum = simd(
+    let norm = simd(
         #[inline(always)]
-        || log_sum_exp(logits),
+        || Sums::of(logits).norm(),
     );
-    -(log_sum - logits[token as usize])
+    norm.logprob(logits[token as usize])
 }
 
 /// Unnormalised probabilities of `logits`, [V], at `temperature` above 0, into `masses`; that of the highest is 1.

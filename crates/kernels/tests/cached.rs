@@ -1,5 +1,7 @@
 //! Attention over a cache, however its positions come in, equals attention over whole sequences.
 
+mod every_set;
+
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 use collimate_kernels::{BLOCK, CachedRow, Heads, Plan, Rotary, attention, cached_attention};
@@ -90,4 +92,9 @@ fn sequences_share_their_beginning_and_nothing_else() {
     let whole = cached(heads, std::slice::from_ref(&input), &[vec![TIME]]).remove(0);
     let last = extend(&mut first, &input[next.start * width..next.end * width]);
     assert_eq!(last, whole[next.start * heads.out_width()..next.end * heads.out_width()]);
+}
+
+#[test]
+fn on_every_instruction_set() {
+    every_set::rerun("on_every_instruction_set");
 }

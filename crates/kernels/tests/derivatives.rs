@@ -1,8 +1,12 @@
 //! Every fused pass against its plain body, and every derivative against finite differences.
 
+mod every_set;
+
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
-use collimate_kernels::{Heads, Linear, Rotary, attention, head_scores, plain, rms_norm, swiglu};
+use collimate_kernels::{
+    Heads, Linear, Precision, Rotary, attention, head_loss, head_scores, logprob, plain, rms_norm, swiglu,
+};
 
 /// Values in (-scale, scale) that look random and are the same everywhere.
 fn noise(seed: u32, shape: [usize; 2], scale: f32) -> Vec<f32> {
@@ -135,29 +139,150 @@ fn attention_and_its_derivative() {
     }
 }
 
+/// Scores of `targets` under a head of `precision`, [n, 2], from hidden states and a table.
+fn scores(it: &[Tensor<2>], precision: Precision, targets: &[u32]) -> Tensor<2> {
+    let scores = head_scores(it[0].clone(), &Linear::with_precision(it[1].clone(), precision), targets);
+    Tensor::stack(vec![scores.logprob, scores.entropy], 1)
+}
+
+fn plain_scores(it: &[Tensor<2>], targets: &[u32]) -> Tensor<2> {
+    let scores = plain::token_scores(it[0].clone().matmul(it[1].clone().transpose()), targets);
+    Tensor::cat(vec![-scores.clone().narrow(1, 0, 1), scores.narrow(1, 1, 1)], 1)
+}
+
+fn some_targets(n_tokens: usize, n_vocab: usize) -> Vec<u32> {
+    (0..n_tokens as u32).map(|it| (it * 70 + 1) % n_vocab as u32).collect()
+}
+
 #[test]
 fn head_and_its_derivative() {
-    for (n_tokens, width, n_vocab) in [(1, 4, 3), (19, 24, 61), (33, 16, 200)] {
-        let targets: Vec<u32> = (0..n_tokens as u32).map(|it| (it * 7 + 1) % n_vocab as u32).collect();
+    // Tokens, width, vocabulary: one of each, off every tile, beyond a task's rows, beyond a part of the vocabulary, beyond a
+    // strip of it.
+    for (n_tokens, width, n_vocab) in
+        [(1, 1, 1), (1, 4, 3), (19, 24, 61), (33, 16, 200), (101, 12, 521), (197, 7, 1031), (5, 270, 2500)]
+    {
+        let targets = some_targets(n_tokens, n_vocab);
         let shapes = [[n_tokens, width], [n_vocab, width]];
-        let fused = |it: &[Tensor<2>]| {
-            let scores = head_scores(it[0].clone(), &Linear::new(it[1].clone()), &targets);
-            Tensor::stack(vec![scores.logprob, scores.entropy], 1)
-        };
-        let plain = |it: &[Tensor<2>]| {
-            let scores = plain::token_scores(it[0].clone().matmul(it[1].clone().transpose()), &targets);
-            Tensor::cat(vec![-scores.clone().narrow(1, 0, 1), scores.narrow(1, 1, 1)], 1)
-        };
-        let inputs = [(noise(5, shapes[0], 1.0), shapes[0]), (noise(6, shapes[1], 1.0), shapes[1])];
-        check(&format!("head {n_tokens}x{n_vocab}"), &fused, &plain, &inputs);
+        let fused = |it: &[Tensor<2>]| scores(it, Precision::F32, &targets);
+        let plain = |it: &[Tensor<2>]| plain_scores(it, &targets);
+        let scale = (width as f32).powf(-0.25);
+        let inputs = [(noise(5, shapes[0], scale), shapes[0]), (noise(6, shapes[1], scale), shapes[1])];
+        check(&format!("head {n_tokens}x{width}x{n_vocab}"), &fused, &plain, &inputs);
     }
+}
+
+/// A row's scores are the same bits alone and among others, and are what sampling says of its logits.
+#[test]
+fn head_scores_do_not_depend_on_the_batch() {
+    let (n_tokens, width, n_vocab) = (101, 24, 1061);
+    let table = Linear::new(tensor(&noise(6, [n_vocab, width], 1.0), [n_vocab, width]));
+    let (hidden, targets) = (noise(5, [n_tokens, width], 1.0), some_targets(n_tokens, n_vocab));
+    let all = head_scores(tensor(&hidden, [n_tokens, width]), &table, &targets);
+    let all: [Vec<f32>; 2] = [all.logprob, all.entropy].map(|it| it.into_data().try_into_vec().expect("f32"));
+    for row in 0..n_tokens {
+        let (hidden, target) = (tensor(&hidden[row * width..(row + 1) * width], [1, width]), targets[row]);
+        let alone = head_scores(hidden.clone(), &table, &[target]);
+        assert_eq!(
+            (alone.logprob.into_scalar::<f32>(), alone.entropy.into_scalar::<f32>()),
+            (all[0][row], all[1][row])
+        );
+        assert_eq!(logprob(&values(table.apply(hidden)), target), all[0][row], "row {row}");
+    }
+}
+
+/// Rows that the loss does not use get no gradient and give none.
+#[test]
+fn head_skips_rows_without_a_gradient() {
+    let (n_tokens, width, n_vocab) = (120, 8, 1100);
+    let (hidden, table) = (noise(5, [n_tokens, width], 1.0), noise(6, [n_vocab, width], 1.0));
+    let (hidden, table) = (tensor(&hidden, [n_tokens, width]), tensor(&table, [n_vocab, width]));
+    let targets = some_targets(n_tokens, n_vocab);
+    let mix: Vec<f32> = (0..2 * n_tokens).map(|it| if it / 2 % 3 == 0 { 1.0 } else { 0.0 }).collect();
+    let inputs = [hidden, table];
+    let (_, grads) = run(&|it| scores(it, Precision::F32, &targets), &inputs, &mix);
+    let (_, plain_grads) = run(&|it| plain_scores(it, &targets), &inputs, &mix);
+    close("hidden", &grads[0], &plain_grads[0], 5e-6);
+    close("table", &grads[1], &plain_grads[1], 5e-6);
+    let (_, none) = run(&|it| scores(it, Precision::F32, &targets), &inputs, &vec![0.0; 2 * n_tokens]);
+    assert!(none.iter().flatten().all(|it| *it == 0.0));
 }
 
 #[test]
 fn head_loss_of_extreme_logits_is_finite() {
     let hidden = tensor(&[100.0, -100.0], [2, 1]);
     let table = tensor(&[1.0, -1.0, 0.0], [3, 1]);
-    let nll = collimate_kernels::head_loss(hidden, &Linear::new(table), &[0, 0]);
+    let nll = head_loss(hidden, &Linear::new(table), &[0, 0]);
     let nll: Vec<f32> = nll.into_data().try_into_vec().expect("f32");
     close("extreme logits", &nll, &[0.0, 200.0], 1e-6);
+
+    let (n_tokens, n_vocab) = (4, 1500);
+    let hidden = tensor(&[100.0, -100.0, 50.0, 0.0], [n_tokens, 1]);
+    let table = tensor(&noise(6, [n_vocab, 1], 100.0), [n_vocab, 1]);
+    let (out, grads) = run(&|it| scores(it, Precision::F32, &[0, 700, 1499, 3]), &[hidden, table], &[1.0; 8]);
+    assert!(out.iter().chain(grads.iter().flatten()).all(|it| it.is_finite()));
+    close("a uniform row", &out[6..], &[-(n_vocab as f32).ln(), (n_vocab as f32).ln()], 1e-6);
+}
+
+/// The nearest bf16, ties to even, from the definition.
+fn to_bf16(x: f32) -> f32 {
+    let below = f32::from_bits(x.to_bits() & 0xffff_0000);
+    let above = f32::from_bits((x.to_bits() & 0xffff_0000) + 0x1_0000);
+    let (down, up) = ((x - below).abs(), (above - x).abs());
+    if down < up || (down == up && below.to_bits() & 0x1_0000 == 0) { below } else { above }
+}
+
+fn rounded(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|it| to_bf16(*it)).collect()
+}
+
+#[test]
+fn bf16_products_are_those_of_rounded_operands() {
+    for (n, n_in, n_out) in [(1, 1, 1), (3, 5, 7), (13, 33, 65), (40, 701, 31), (1100, 64, 96), (97, 32, 64)] {
+        let (x_shape, w_shape) = ([n, n_in], [n_out, n_in]);
+        let (x, w, dy) = (noise(8, x_shape, 1.0), noise(9, w_shape, 1.0), noise(99, [n, n_out], 1.0));
+        let bf16 = |it: &[Tensor<2>]| Linear::with_precision(it[1].clone(), Precision::Bf16).apply(it[0].clone());
+        let plain = |it: &[Tensor<2>]| it[0].clone().matmul(it[1].clone().transpose());
+        let (out, grads) = run(&bf16, &[tensor(&x, x_shape), tensor(&w, w_shape)], &dy);
+        let inputs = [tensor(&rounded(&x), x_shape), tensor(&rounded(&w), w_shape)];
+        let (plain_out, plain_grads) = run(&plain, &inputs, &rounded(&dy));
+        close(&format!("bf16 {n}x{n_in}x{n_out}"), &out, &plain_out, 2e-6);
+        for (grad, plain_grad) in grads.iter().zip(&plain_grads) {
+            close(&format!("gradient of bf16 {n}x{n_in}x{n_out}"), grad, plain_grad, 5e-6);
+        }
+    }
+}
+
+#[test]
+fn bf16_does_not_depend_on_the_batch() {
+    let (n, n_in, n_out) = (101, 1300, 70);
+    let weight = tensor(&noise(9, [n_out, n_in], 1.0), [n_out, n_in]);
+    let linear = Linear::with_precision(weight, Precision::Bf16);
+    let x = noise(8, [n, n_in], 1.0);
+    let all = values(linear.apply(tensor(&x, [n, n_in])));
+    for (x, all) in x.chunks_exact(n_in).zip(all.chunks_exact(n_out)) {
+        let mut alone = vec![0.0; n_out];
+        linear.apply_rows(x, &mut alone);
+        assert_eq!(all, alone);
+    }
+}
+
+/// A head in bf16 is near the one in f32, forward and backward.
+#[test]
+fn bf16_head_is_near_the_f32_head() {
+    let (n_tokens, width, n_vocab) = (101, 33, 1061);
+    let targets = some_targets(n_tokens, n_vocab);
+    let shapes = [[n_tokens, width], [n_vocab, width]];
+    let (hidden, table) = (rounded(&noise(5, shapes[0], 0.5)), rounded(&noise(6, shapes[1], 0.5)));
+    let (inputs, mix) = ([tensor(&hidden, shapes[0]), tensor(&table, shapes[1])], noise(99, [n_tokens, 2], 1.0));
+    let (out, grads) = run(&|it| scores(it, Precision::Bf16, &targets), &inputs, &mix);
+    let (f32_out, f32_grads) = run(&|it| scores(it, Precision::F32, &targets), &inputs, &mix);
+    close("output", &out, &f32_out, 2e-6); // the operands are bf16 already
+    for (grad, f32_grad) in grads.iter().zip(&f32_grads) {
+        close("gradient", grad, f32_grad, 1e-2);
+    }
+}
+
+#[test]
+fn on_every_instruction_set() {
+    every_set::rerun("on_every_instruction_set");
 }

@@ -15,6 +15,7 @@ mod tokenizer;
 mod transformer;
 mod weights;
 
+pub use collimate_kernels::Precision;
 pub use config::{Config, ConfigError};
 pub use decoder::Decoder;
 pub use encode::{Batches, Codec, Encoded};

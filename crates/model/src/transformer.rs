@@ -51,22 +51,23 @@ impl Transformer {
     pub fn new(weights: &Weights) -> Transformer {
         let (config, tensors) = (weights.config(), weights.tensors());
         let get = |name: &str| tensors[name].clone();
+        let linear = |matrix| Linear::with_precision(matrix, weights.precision());
         let layer = |index: usize| {
             let get = |name: &str| get(&layer_name(index, name));
-            let stack = |names: &[&str]| Linear::new(Tensor::cat(names.iter().map(|name| get(name)).collect(), 0));
+            let stack = |names: &[&str]| linear(Tensor::cat(names.iter().map(|name| get(name)).collect(), 0));
             Layer {
                 attention_norm: get(ATTENTION_NORM),
                 qkv: stack(&QKV),
-                out: Linear::new(get(OUT)),
+                out: linear(get(OUT)),
                 ffn_norm: get(FFN_NORM),
                 gate_up: stack(&GATE_UP),
-                down: Linear::new(get(DOWN)),
+                down: linear(get(DOWN)),
             }
         };
         Transformer {
             heads: config.heads(),
             rotary: Rotary::new(config.max_position_embeddings, config.head_dim, config.rope_theta),
-            table: Linear::new(get(TABLE)),
+            table: linear(get(TABLE)),
             layers: (0..config.num_hidden_layers).map(layer).collect(),
             norm: get(NORM),
             config: config.clone(),

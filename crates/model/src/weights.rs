@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
+use collimate_kernels::Precision;
 use collimate_schema::{Hash, Seed};
 use half::bf16;
 use rand::Rng;
@@ -19,6 +20,7 @@ use crate::{Config, ConfigError};
 pub struct Weights {
     config: Config,
     tensors: BTreeMap<String, Tensor<2>>,
+    precision: Precision,
 }
 
 /// How numbers are stored in a file.
@@ -99,7 +101,18 @@ impl Weights {
             let tensor = Tensor::from_data(TensorData::new(values, as_matrix(&shape)), device);
             (name, tensor)
         });
-        Weights { config: config.clone(), tensors: tensors.collect() }
+        Weights { config: config.clone(), tensors: tensors.collect(), precision: Precision::F32 }
+    }
+
+    /// The same numbers, whose products are taken in `precision` wherever a transformer is made of them: a sampler and a
+    /// training step round alike, so that a fresh rollout's ratio is 1. Checkpoints do not say; they are read as f32.
+    pub fn in_precision(self, precision: Precision) -> Weights {
+        Weights { precision, ..self }
+    }
+
+    /// What products are taken in.
+    pub fn precision(&self) -> Precision {
+        self.precision
     }
 
     /// Reads a checkpoint directory.
@@ -115,7 +128,7 @@ impl Weights {
     pub fn from_bytes(config: &[u8], safetensors: &[u8], device: &Device) -> Result<Weights, WeightsError> {
         let config = Config::from_json(&String::from_utf8_lossy(config))?;
         let tensors = read_tensors(safetensors, &config.tensors(), "", device)?;
-        Ok(Weights { config, tensors })
+        Ok(Weights { config, tensors, precision: Precision::F32 })
     }
 
     /// Writes a checkpoint directory: `config.json`, `model.safetensors`, and `others` by file name (the tokenizer, the

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use self::measure::{MEASURED, measure};
 use super::learner::{BATCH_POSITIONS, Learner};
+use crate::precision::Precision;
 use crate::progress::Progress;
 
 pub use measure::Accuracies;
@@ -44,6 +45,8 @@ pub struct Pretrain {
     pub positions: usize,
     /// Base of the rotary angles. What is looked up lies hundreds of positions back: slow angles must be plenty.
     pub rope_theta: f64,
+    /// What products are taken in.
+    pub precision: Precision,
     /// Optimizer steps.
     pub steps: u64,
     /// Documents per step.
@@ -80,6 +83,7 @@ pub fn base() -> Pretrain {
         ffn: 512,
         positions: 512,
         rope_theta: 1e5,
+        precision: Precision::F32,
         steps: 2700,
         documents: 80,
         lr: 4e-3,
@@ -201,6 +205,7 @@ fn train(run: &RunFolder, cfg: &Pretrain, codec: &Codec, progress: &Progress) ->
         None => Weights::init(&cfg.model(codec), seed.child("weights"), &Device::flex()),
     };
     let (start, mut learner) = Learner::resume_or(run, "pretrain", (adamw, Some(muon)), || weights)?;
+    learner.weights = learner.weights.in_precision(cfg.precision.into());
     let mut metrics = run.metrics("pretrain", start)?;
     let mut n_tokens = metrics.rows()?.iter().rev().find_map(|it| it.get("tokens")).unwrap_or(0.0) as u64;
     let bar = progress.stage("pretrain", cfg.steps);
