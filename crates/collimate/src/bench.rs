@@ -1,17 +1,20 @@
-//! What this machine can do: tokens per second of training, sampling and a whole RL step, on random weights and tokens.
+//! What this machine can do: tokens per second of training, sampling and a whole RL step, on random tokens and on random
+//! weights or those of a checkpoint.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context;
 use burn::Tensor;
 use burn::tensor::Device;
 use collimate_kernels::Linear;
-use collimate_model::{Codec, Config, Control, Encoded, Engine, Transformer, Weights};
+use collimate_model::{Config, Control, Encoded, Engine, Model, Weights};
 use collimate_schema::{By, Completion, Conversation, Request, RequestId, Sampler, Sampling, Seed, Trace};
 use collimate_train::{Adam, AdamW, Advantages, Baseline, Batch, Rl, RlBatch, RlToken, advantages, rl_step, sft_step};
 use rand::Rng;
 use serde::Serialize;
 
+use crate::precision::Precision;
 use crate::recipes::learner::BATCH_POSITIONS;
 use crate::recipes::pretrain::harbor_codec;
 
@@ -68,15 +71,19 @@ impl std::str::FromStr for Shape {
 pub struct Report {
     /// `train`, `generate` or `rl`.
     pub work: &'static str,
+    /// The checkpoint directory; `None` means random weights.
+    pub model: Option<String>,
     /// On what.
     pub shape: Shape,
+    /// What products were taken in.
+    pub precision: Precision,
     /// Parameters of the model.
     pub parameters: usize,
     /// Median over the measured rounds.
     pub tokens_per_second: f64,
     /// Of that median; training counts 6 per parameter and token plus attention, `None` elsewhere.
     pub gflops: Option<f64>,
-    /// This machine's own product rate, 2048 cubed, in the same run.
+    /// This machine's own product rate, 2048 cubed, in the same run and precision.
     pub matmul_gflops: f64,
     /// The most memory the process held, where the system tells.
     pub peak_memory_bytes: Option<u64>,
@@ -85,9 +92,9 @@ pub struct Report {
 /// Rounds before the first that counts.
 const WARM_UP: usize = 1;
 
-/// Training steps of `shape`.
-pub fn train(shape: Shape, rounds: usize) -> anyhow::Result<Report> {
-    let mut learner = Learner::new(shape);
+/// Training steps of a model.
+pub fn train(mut learner: Learner, rounds: usize) -> anyhow::Result<Report> {
+    let shape = learner.shape;
     let mut rng = Seed(1).rng();
     let trained = (0..=shape.tokens).map(|at| at > 0).collect::<Vec<_>>();
     let sequences: Vec<Encoded> = (0..shape.batch)
@@ -98,31 +105,35 @@ pub fn train(shape: Shape, rounds: usize) -> anyhow::Result<Report> {
         .collect();
     let batches = Batch::split(&sequences, BATCH_POSITIONS);
     let per_second = median(rounds, || {
-        let stats = sft_step(&mut learner.weights, &mut learner.adam, &batches, 1e-4)?;
+        let stats = sft_step(&mut learner.model.weights, &mut learner.adam, &batches, 1e-4)?;
         anyhow::Ok(stats.n_tokens)
     })?;
-    let parameters = learner.weights.config().n_parameters() as f64;
+    let parameters = learner.model.weights.config().n_parameters() as f64;
     let attention = 6.0 * (shape.layers * shape.hidden * shape.tokens) as f64;
     let gflops = (6.0 * parameters + attention) * per_second / 1e9;
-    Ok(learner.report("train", shape, per_second, Some(gflops)))
+    Ok(learner.report("train", per_second, Some(gflops)))
 }
 
-/// Sampling: 64 prompts of about 128 tokens, 128 tokens each.
-pub fn generate(shape: Shape, rounds: usize) -> anyhow::Result<Report> {
-    let learner = Learner::new(shape);
+/// Sampling: a prompt of about 128 tokens for each sequence of the shape, and its tokens.
+pub fn generate(learner: Learner, rounds: usize) -> anyhow::Result<Report> {
     let engine = learner.engine();
+    let (words, mut rng) = (collimate_world::words(), Seed(2).rng());
+    let mut words = || (0..128).map(|_| words[rng.random_range(0..words.len())].as_str()).collect::<Vec<_>>().join(" ");
     let per_second = median(rounds, || {
-        let done = sample(&engine, 64, 1, (128, 128))?;
+        // Other prompts each round: the engine remembers those it has read.
+        let prompts: Vec<String> = (0..learner.shape.batch).map(|_| words()).collect();
+        let done = sample(&engine, &prompts, 1, learner.shape.tokens as u32)?;
         anyhow::Ok(done.iter().map(n_sampled).sum())
     })?;
-    Ok(learner.report("generate", shape, per_second, None))
+    Ok(learner.report("generate", per_second, None))
 }
 
-/// RL steps: 2 prompts of 8 rollouts, 64 tokens each; sampled, given a reward, learnt from.
-pub fn rl(shape: Shape, rounds: usize) -> anyhow::Result<Report> {
-    let mut learner = Learner::new(shape);
+/// RL steps, those of bench/peers/trl_grpo.py: 2 prompts of 8 rollouts, up to 64 tokens each; sampled, given a reward, learnt
+/// from.
+pub fn rl(mut learner: Learner, rounds: usize) -> anyhow::Result<Report> {
+    let prompts = ["tell me about the old harbor wall"; 2].map(str::to_owned);
     let per_second = median(rounds, || {
-        let done = sample(&learner.engine(), 2, 8, (16, 64))?;
+        let done = sample(&learner.engine(), &prompts, 8, 64)?;
         let mut batches = Vec::new();
         for group in done.chunks(8) {
             let rewards: Vec<f32> = group.iter().map(|it| (n_sampled(it) % 7 + last(it) as usize % 7) as f32).collect();
@@ -130,21 +141,27 @@ pub fn rl(shape: Shape, rounds: usize) -> anyhow::Result<Report> {
             batches.push(rl_batch(group, &advantages));
         }
         if !batches.is_empty() {
-            rl_step(&mut learner.weights, &mut learner.adam, &batches, &Rl { clip: 0.2, kl: 0.0 }, 1e-5)?;
+            rl_step(&mut learner.model.weights, &mut learner.adam, &batches, &Rl { clip: 0.2, kl: 0.0 }, 1e-5)?;
         }
         anyhow::Ok(done.iter().map(n_sampled).sum())
     })?;
-    Ok(learner.report("rl", shape, per_second, None))
+    Ok(learner.report("rl", per_second, None))
 }
 
-struct Learner {
-    weights: Weights,
+/// A model under measurement, with an optimizer.
+pub struct Learner {
+    /// Of the model, with the batch it is measured at.
+    shape: Shape,
+    /// The checkpoint directory, where there is one.
+    name: Option<String>,
+    precision: Precision,
+    model: Model,
     adam: Adam,
-    codec: Codec,
 }
 
 impl Learner {
-    fn new(shape: Shape) -> Learner {
+    /// Random weights of `shape`.
+    pub fn random(shape: Shape) -> Learner {
         let codec = harbor_codec();
         let config = Config {
             hidden_size: shape.hidden,
@@ -161,36 +178,76 @@ impl Learner {
             eos_token_id: codec.tokenizer.control(Control::End),
         };
         let weights = Weights::init(&config, Seed(0), &Device::flex());
-        let adam = Adam::new(&weights, AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 }, 1.0);
-        Learner { weights, adam, codec }
+        Learner::new(shape, None, Model { weights, codec })
+    }
+
+    /// The weights of a checkpoint directory; `batch` sequences of `tokens`.
+    pub fn load(dir: &Path, batch: usize, tokens: usize) -> anyhow::Result<Learner> {
+        let model =
+            Model::load(dir, &Device::flex()).with_context(|| format!("cannot use {} as a model", dir.display()))?;
+        let config = model.weights.config();
+        let shape = Shape {
+            hidden: config.hidden_size,
+            layers: config.num_hidden_layers,
+            heads: config.num_attention_heads,
+            kv_heads: config.num_key_value_heads,
+            ffn: config.intermediate_size,
+            vocabulary: config.vocab_size,
+            batch,
+            tokens,
+        };
+        Ok(Learner::new(shape, Some(dir.display().to_string()), model))
+    }
+
+    fn new(shape: Shape, name: Option<String>, model: Model) -> Learner {
+        let cfg = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
+        let adam = Adam::new(&model.weights, cfg, 1.0);
+        Learner { shape, name, precision: Precision::F32, model, adam }
+    }
+
+    /// The same with products taken in `precision`.
+    pub fn in_precision(self, precision: Precision) -> Learner {
+        let model = Model { weights: self.model.weights.in_precision(precision.into()), ..self.model };
+        Learner { precision, model, ..self }
+    }
+
+    /// The longest sequence the model takes.
+    pub fn context(&self) -> usize {
+        self.model.weights.config().max_position_embeddings
     }
 
     fn engine(&self) -> Engine {
-        let by = By::Named("bench".to_owned());
-        Engine::new(Transformer::new(&self.weights), self.codec.clone(), by)
+        self.model.engine_by(By::Named("bench".to_owned()))
     }
 
-    fn report(&self, work: &'static str, shape: Shape, tokens_per_second: f64, gflops: Option<f64>) -> Report {
-        let parameters = self.weights.config().n_parameters();
-        let (peak_memory_bytes, matmul_gflops) = (peak_memory(), matmul_gflops());
-        Report { work, shape, parameters, tokens_per_second, gflops, matmul_gflops, peak_memory_bytes }
+    fn report(&self, work: &'static str, tokens_per_second: f64, gflops: Option<f64>) -> Report {
+        let &Learner { ref name, shape, precision, .. } = self;
+        let (model, parameters) = (name.clone(), self.model.weights.config().n_parameters());
+        let (peak_memory_bytes, matmul_gflops) = (peak_memory(), matmul_gflops(precision));
+        Report {
+            work,
+            model,
+            shape,
+            precision,
+            parameters,
+            tokens_per_second,
+            gflops,
+            matmul_gflops,
+            peak_memory_bytes,
+        }
     }
 }
 
-/// `n` samples each of `n_prompts` random prompts.
-fn sample(engine: &Engine, n_prompts: usize, n: usize, (prompt, new): (usize, u32)) -> anyhow::Result<Vec<Completion>> {
-    let words = collimate_world::words();
-    let mut rng = Seed(2).rng();
+/// `n` samples of up to `new` tokens for each prompt.
+fn sample(engine: &Engine, prompts: &[String], n: usize, new: u32) -> anyhow::Result<Vec<Completion>> {
     let mut requests = Vec::new();
-    for at in 0..n_prompts {
-        let text: Vec<&str> = (0..prompt).map(|_| words[rng.random_range(0..words.len())].as_str()).collect();
+    for (at, prompt) in prompts.iter().enumerate() {
         for ordinal in 0..n {
             let id = RequestId(format!("{at:03}/{ordinal}"));
-            let seed = Seed(3).child(&id.0);
-            let sampling = Sampling::at(1.0, new);
+            let (seed, sampling) = (Seed(3).child(&id.0), Sampling::at(1.0, new));
             requests.push(Request {
                 id,
-                conversation: Conversation::user(text.join(" ")),
+                conversation: Conversation::user(prompt.clone()),
                 sampling,
                 seed,
                 stop: Vec::new(),
@@ -245,10 +302,10 @@ fn median(rounds: usize, mut round: impl FnMut() -> anyhow::Result<usize>) -> an
 }
 
 /// GFLOP/s of a product of two matrices of 2048 squared, the best of five.
-fn matmul_gflops() -> f64 {
+fn matmul_gflops(precision: Precision) -> f64 {
     const N: usize = 2048;
     let square = || Tensor::<2>::ones([N, N], &Device::flex());
-    let (x, linear) = (square(), Linear::new(square()));
+    let (x, linear) = (square(), Linear::with_precision(square(), precision.into()));
     let seconds = (0..5).map(|_| {
         let start = Instant::now();
         let _ = linear.apply(x.clone());
@@ -282,9 +339,22 @@ mod tests {
     #[test]
     fn every_work_reports_a_rate() {
         let shape: Shape = "32,1,2,1,64,300,2,16".parse().expect("a shape");
-        for report in [train(shape, 1), generate(shape, 1), rl(shape, 1)] {
+        for report in [train, generate, rl].map(|work| work(Learner::random(shape), 1)) {
             let report = report.expect("measured");
             assert!(report.tokens_per_second > 0.0 && report.matmul_gflops > 0.0, "{report:?}");
         }
+    }
+
+    #[test]
+    fn a_checkpoint_is_measured_at_its_own_sizes() {
+        let random = Learner::random("32,1,2,1,64,300,2,16".parse().expect("a shape"));
+        let folder = tempfile::tempdir().expect("a folder");
+        let dir = folder.path().join("model");
+        random.model.save(&dir, collimate_model::Stored::F32).expect("written");
+        let report = train(Learner::load(&dir, 3, 8).expect("read"), 1).expect("measured");
+        let vocabulary = harbor_codec().tokenizer.vocab_size();
+        assert_eq!(report.shape, Shape { vocabulary, batch: 3, tokens: 8, ..random.shape });
+        assert_eq!(report.model, Some(dir.display().to_string()));
+        assert!(Learner::load(folder.path(), 3, 8).is_err());
     }
 }

@@ -8,6 +8,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use crate::bench::Shape;
 use crate::commands::{self, Exit};
 use crate::output;
+use crate::precision::Precision;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -230,9 +231,9 @@ pub struct ShowArgs {
 pub enum Work {
     /// Training steps
     Train,
-    /// Sampling, 64 rows of 128 prompt and 128 new tokens
+    /// Sampling, after prompts of 128 tokens
     Generate,
-    /// Whole RL steps: sample, reward, learn
+    /// Whole RL steps: sample 2 prompts 8 times, up to 64 tokens each, reward, learn
     Rl,
 }
 
@@ -242,15 +243,21 @@ pub struct BenchArgs {
     /// What to measure
     #[arg(value_enum)]
     pub work: Work,
-    /// `tiny`, `small`, `smol135`, or width,layers,heads,kv heads,feed-forward,vocabulary
+    /// Random weights: `tiny`, `small`, `smol135`, or width,layers,heads,kv heads,feed-forward,vocabulary
     #[arg(long, default_value = "tiny")]
     pub shape: Shape,
-    /// Sequences per training step, instead of the shape's
+    /// The weights of a checkpoint directory, instead of random ones
+    #[arg(long, value_name = "DIR", conflicts_with = "shape")]
+    pub model: Option<PathBuf>,
+    /// Sequences [default: train: the shape's, 8 with --model; generate: 64]
     #[arg(long, value_name = "N")]
     pub batch: Option<usize>,
-    /// Tokens per sequence, instead of the shape's
+    /// Tokens of each, new ones if sampled [default: train: the shape's, 256 with --model; generate: 128]
     #[arg(long, value_name = "N")]
     pub tokens: Option<usize>,
+    /// What products are taken in
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: Precision,
     /// Rounds, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub rounds: usize,

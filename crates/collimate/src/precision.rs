@@ -1,5 +1,7 @@
 //! The precision switch of recipes and of the command line.
 
+use std::fmt;
+
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +14,15 @@ pub enum Precision {
     F32,
     /// To bf16: twice as fast where the processor multiplies bf16 faster
     Bf16,
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Precision::F32 => "f32",
+            Precision::Bf16 => "bf16",
+        })
+    }
 }
 
 impl From<Precision> for collimate_model::Precision {

@@ -1,25 +1,37 @@
 //! `bench`: what this machine can do.
 
 use super::Exit;
+use crate::bench::{Learner, Shape};
 use crate::cli::{BenchArgs, Work};
 use crate::{bench, output};
 
 /// Measures and prints.
 pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
-    let mut shape = args.shape;
-    shape.batch = args.batch.unwrap_or(shape.batch);
-    shape.tokens = args.tokens.unwrap_or(shape.tokens);
     anyhow::ensure!(
-        shape.batch > 0 && (1..=2048).contains(&shape.tokens),
-        "cannot measure {} sequences of {} tokens: give at least one sequence, of 1 to 2048 tokens",
-        shape.batch,
-        shape.tokens
+        !matches!(args.work, Work::Rl) || (args.batch.is_none() && args.tokens.is_none()),
+        "an RL step is always 16 rollouts of up to 64 tokens: leave out --batch and --tokens"
     );
-    let rounds = args.rounds;
+    let (batch, tokens) = match (args.work, &args.model) {
+        (Work::Generate, _) => (64, 128),
+        (Work::Rl, _) => (16, 64),
+        (_, Some(_)) => (8, 256),
+        (_, None) => (args.shape.batch, args.shape.tokens),
+    };
+    let (batch, tokens) = (args.batch.unwrap_or(batch), args.tokens.unwrap_or(tokens));
+    let learner = match &args.model {
+        Some(dir) => Learner::load(dir, batch, tokens)?,
+        None => Learner::random(Shape { batch, tokens, ..args.shape }),
+    };
+    let learner = learner.in_precision(args.precision);
+    let context = learner.context();
+    anyhow::ensure!(
+        batch > 0 && (1..=context).contains(&tokens),
+        "cannot measure {batch} sequences of {tokens} tokens: give at least one sequence, of 1 to {context} tokens"
+    );
     let report = match args.work {
-        Work::Train => bench::train(shape, rounds)?,
-        Work::Generate => bench::generate(shape, rounds)?,
-        Work::Rl => bench::rl(shape, rounds)?,
+        Work::Train => bench::train(learner, args.rounds)?,
+        Work::Generate => bench::generate(learner, args.rounds)?,
+        Work::Rl => bench::rl(learner, args.rounds)?,
     };
     if args.json {
         output::print_json_line(&report)?;
@@ -28,11 +40,14 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     let mut rows = vec![
         ("tokens per second", format!("{:.0}", report.tokens_per_second)),
         ("parameters", format!("{:.2} M", report.parameters as f64 / 1e6)),
-        ("product rate", format!("{:.0} GFLOP/s (2048 cubed, f32)", report.matmul_gflops)),
+        ("product rate", format!("{:.0} GFLOP/s (2048 cubed, {})", report.matmul_gflops, report.precision)),
     ];
+    if let Some(model) = report.model {
+        rows.insert(0, ("model", model));
+    }
     if let Some(gflops) = report.gflops {
         let share = 100.0 * gflops / report.matmul_gflops;
-        rows.insert(1, ("arithmetic", format!("{gflops:.0} GFLOP/s, {share:.0} % of the product rate")));
+        rows.insert(rows.len() - 2, ("arithmetic", format!("{gflops:.0} GFLOP/s, {share:.0} % of the product rate")));
     }
     if let Some(bytes) = report.peak_memory_bytes {
         rows.push(("peak memory", format!("{:.2} GB", bytes as f64 / 1e9)));
