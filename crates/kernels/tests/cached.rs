@@ -11,7 +11,7 @@ fn one_position_at_a_time_equals_the_whole_sequence() {
     let (time, width) = (9, heads.fused_width());
     let values: Vec<f32> = (0..2 * time * width).map(|it| ((it * 37 % 101) as f32 / 50.0 - 1.0) * 1.3).collect();
     let whole = Tensor::<2>::from_data(TensorData::new(values.clone(), [2 * time, width]), &Device::flex());
-    let whole = attention(whole, heads, &rotary, time).into_data();
+    let whole = attention(whole, heads, &rotary, &[time; 2]).into_data();
     let whole = whole.as_slice::<f32>().expect("f32");
 
     // Row 0 starts with three positions stored at once, row 1 with one: lengths differ within the batch.

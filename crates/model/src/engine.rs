@@ -145,7 +145,7 @@ impl Sampler for Engine {
         for (row, sequence) in tokens.chunks_exact_mut(longest).zip(&sequences) {
             row[..sequence.len()].copy_from_slice(sequence);
         }
-        let hidden = self.transformer.forward(&tokens, longest); // [choices * longest, D]
+        let hidden = self.transformer.forward(&tokens, &vec![longest; sequences.len()]); // [choices * longest, D]
         let scores = sequences.iter().enumerate().map(|(row, sequence)| {
             let (from, n_answer) = (row * longest + answer_at - 1, sequence.len() - answer_at);
             let logits = self.logits(hidden.clone().narrow(0, from, n_answer)); // [n_answer, V]

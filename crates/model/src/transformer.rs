@@ -1,7 +1,7 @@
 //! The forward pass of a Llama-shaped transformer. A sequence is embedded, then each layer adds attention and a gated
 //! feed-forward to the residual stream; the head is the embedding table, transposed.
 //!
-//! Shapes: B rows, T positions, N = B*T, D width, V vocabulary. Hidden states are [N, D], row by row.
+//! Shapes: N positions of all sequences, D width, V vocabulary. Hidden states are [N, D], row by row.
 
 use std::path::Path;
 
@@ -119,10 +119,10 @@ impl Transformer {
         &self.config
     }
 
-    /// Final hidden states of B right-padded sequences of `time` positions: `tokens` is [B, T] row by row (any id may pad;
-    /// positions before the padding do not see it); returns [B*T, D], normalised, ready for the head.
-    pub fn forward(&self, tokens: &[u32], time: usize) -> Tensor<2> {
-        self.run(tokens, |_, qkv| attention(qkv, self.heads, &self.rotary, time))
+    /// Final hidden states of sequences that are packed one after the other and do not see each other: `tokens` is [N],
+    /// `lengths` add up to N; returns [N, D], normalised, ready for the head.
+    pub fn forward(&self, tokens: &[u32], lengths: &[usize]) -> Tensor<2> {
+        self.run(tokens, |_, qkv| attention(qkv, self.heads, &self.rotary, lengths))
     }
 
     /// Runs `prompts`, of any lengths from 1, and caches their keys and values with room for `room` more tokens each. Returns
@@ -138,7 +138,7 @@ impl Transformer {
         let mut cache = Cache::new(self.layers.len(), self.heads, lengths.iter().map(|it| it + room));
         let hidden = self.run(&tokens, |layer, qkv| {
             cache.store(layer, &qkv, &lengths, time, &self.rotary);
-            attention(qkv, self.heads, &self.rotary, time)
+            attention(qkv, self.heads, &self.rotary, &vec![time; prompts.len()])
         });
         cache.advance(&lengths);
         let last: Vec<u32> = lengths.iter().enumerate().map(|(row, length)| (row * time + length - 1) as u32).collect();

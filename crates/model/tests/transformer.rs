@@ -38,22 +38,17 @@ fn logits_are_those_of_transformers() {
     let expected: Vec<Vec<Vec<f32>>> =
         serde_json::from_slice(include_bytes!("data/logits.json")).expect("logits per position");
     for (row, expected) in stored_tokens().iter().zip(expected) {
-        close(&values(model.logits(model.forward(row, row.len()))), &expected.concat());
+        close(&values(model.logits(model.forward(row, &[row.len()]))), &expected.concat());
     }
 }
 
 #[test]
-fn padding_changes_nothing() {
+fn a_packed_sequence_is_as_alone() {
     let (model, rows) = (reference_model(), stored_tokens());
-    let time = rows.iter().map(Vec::len).max().expect("rows");
-    let padded: Vec<u32> =
-        rows.iter().flat_map(|row| row.iter().copied().chain(std::iter::repeat(9)).take(time)).collect();
-    let together = values(model.forward(&padded, time));
-    let width = model.config().hidden_size;
-    for (index, row) in rows.iter().enumerate() {
-        let alone = values(model.forward(row, row.len()));
-        close(&together[index * time * width..][..row.len() * width], &alone);
-    }
+    let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
+    let together = values(model.forward(&rows.concat(), &lengths));
+    let alone: Vec<f32> = rows.iter().flat_map(|row| values(model.forward(row, &[row.len()]))).collect();
+    assert_eq!(together, alone);
 }
 
 #[test]
@@ -63,7 +58,7 @@ fn prefill_and_decode_equal_the_training_forward() {
     // Prompts of different lengths in one batch; every later token is fed by decode.
     let starts: Vec<usize> = rows.iter().map(|row| row.len().min(4) - 1).collect();
     let prompts: Vec<&[u32]> = rows.iter().zip(&starts).map(|(row, start)| &row[..*start]).collect();
-    let whole: Vec<Vec<f32>> = rows.iter().map(|row| logprobs(&model, model.forward(row, row.len()))).collect();
+    let whole: Vec<Vec<f32>> = rows.iter().map(|row| logprobs(&model, model.forward(row, &[row.len()]))).collect();
     let (mut cache, last) = model.prefill(&prompts, 30);
     let last = logprobs(&model, last);
     for (index, start) in starts.iter().enumerate() {
@@ -97,7 +92,7 @@ fn one_prefill_serves_many_samples() {
     let decoded = values(model.decode(&[9, 30, 9], &mut cache));
     let width = model.config().hidden_size;
     for (slot, token) in [9, 30, 9].into_iter().enumerate() {
-        let alone = values(model.forward(&[0, 5, 17, token], 4));
+        let alone = values(model.forward(&[0, 5, 17, token], &[4]));
         close(&decoded[slot * width..][..width], &alone[3 * width..]);
     }
 }

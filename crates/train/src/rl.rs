@@ -117,7 +117,7 @@ fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32) -> (Tenso
     let RlBatch { batch, tokens } = batch;
     assert_eq!(batch.trained.len(), tokens.len(), "one advantage per trained token");
     let (positions, targets) = batch.positions_and_targets();
-    let hidden = embed(model.forward(&batch.tokens, batch.time), &positions);
+    let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
     let scores = head_scores(hidden, model.head(), &targets);
     let host = |tensor: &Tensor<1>| tensor.clone().inner().into_data().try_into_vec::<f32>().expect("scores are f32");
     let (logprobs, entropies) = (host(&scores.logprob), host(&scores.entropy));
