@@ -28,7 +28,7 @@ pub use embed::embed;
 pub use head::{TokenScores, head_loss, head_scores};
 pub use linear::Linear;
 pub use norm::rms_norm;
-pub use optim::{AdamW, Moments, Muon, adamw_step, muon_step};
+pub use optim::{AdamW, Moments, Muon, adamw_step, add, muon_step, square_sum};
 pub use rotary::Rotary;
 pub use row::{highest, logprob, masses};
 pub use swiglu::swiglu;

@@ -75,7 +75,7 @@ pub fn rl_step(
     let (grads, all) =
         gradients(weights, with_tokens.len(), |model, index| rl_loss(model, with_tokens[index], cfg, n_tokens as f32));
     let sums = all.into_iter().fold(Sums::default(), Sums::plus);
-    let grad_norm = apply(weights, adam, grads, lr)?;
+    let grad_norm = apply(weights, adam, &grads, lr)?;
     let has_reference = with_tokens.iter().all(|it| it.tokens.iter().all(|it| it.reference.is_some()));
     let mean = |sum: f64| (sum / n_tokens as f64) as f32;
     Ok(RlStats {

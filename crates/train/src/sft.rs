@@ -33,7 +33,7 @@ pub fn sft_step(weights: &mut Weights, adam: &mut Adam, batches: &[Batch], lr: f
         let value: f32 = loss.clone().inner().into_scalar();
         (loss, value)
     });
-    let grad_norm = apply(weights, adam, grads, lr)?;
+    let grad_norm = apply(weights, adam, &grads, lr)?;
     Ok(SftStats { loss: losses.iter().sum(), n_tokens: trained().count(), grad_norm })
 }
 
