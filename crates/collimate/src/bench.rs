@@ -284,7 +284,7 @@ fn rl_batch(group: &[Completion], advantages: &[f32]) -> RlBatch {
             trained: (0..prompt.len() + sampled.len()).map(|at| at >= prompt.len()).collect(),
         });
     }
-    RlBatch { batch: Batch::new(&sequences.iter().collect::<Vec<_>>()), tokens }
+    RlBatch { batch: Batch::new(&sequences), tokens }
 }
 
 /// Tokens per second of the median round; a round returns its tokens.

@@ -1,5 +1,8 @@
-//! Causal self-attention with rotary positions over grouped queries. Training and prefill see whole right-padded sequences
-//! ([`attention`]); sampling sees one new token per row against what the row has cached ([`cached_attention`](crate::cached_attention)).
+//! Causal self-attention with rotary positions over grouped queries. Training and prefill see whole sequences, packed without
+//! padding ([`attention`]); sampling sees one new token per row against what the row has cached ([`cached_attention`](crate::cached_attention)).
+
+use std::ops::Range;
+use std::sync::Arc;
 
 use burn::Tensor;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -11,7 +14,8 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use rayon::prelude::*;
 
 use crate::device::{on_flex, tensor};
-use crate::sequence::{SequenceBackward, SequenceForward};
+use crate::lanes::dispatch;
+use crate::sequence::{Derivative, Forward, Group};
 use crate::{Rotary, plain};
 
 /// How a projection [.., (H + 2K) d] divides into heads: queries, then keys, then values.
@@ -36,22 +40,37 @@ impl Heads {
         self.n_query * self.width
     }
 
+    /// The columns of the fused projection that belong to a key-value head: of the queries it serves, its keys, its values.
+    /// The first are also those of the output.
+    pub(crate) fn places(self, kv_head: usize) -> [Range<usize>; 3] {
+        let (width, group) = (self.width, self.n_query / self.n_kv);
+        let heads = |first: usize, n: usize| first * width..(first + n) * width;
+        let (key, value) = (self.n_query + kv_head, self.n_query + self.n_kv + kv_head);
+        [heads(kv_head * group, group), heads(key, 1), heads(value, 1)]
+    }
+
     /// What scores are multiplied by, 1 / sqrt(d).
     pub(crate) fn scale(self) -> f32 {
         (self.width as f32).powf(-0.5)
     }
 }
 
-/// Causal self-attention of B sequences of `time` positions each, from position 0: `qkv` is [B*T, (H + 2K) d], before
-/// rotation; returns [B*T, H d]. Padding on the right needs no mask: nothing before it sees it.
-pub fn attention(qkv: Tensor<2>, heads: Heads, rotary: &Rotary, time: usize) -> Tensor<2> {
-    assert!(time <= rotary.n_positions(), "{time} positions exceed the {} of the rotary tables", rotary.n_positions());
-    assert_eq!(qkv.dims()[1], heads.fused_width(), "the projection's width must be (H + 2K) d");
-    assert_eq!(qkv.dims()[0] % time, 0, "rows must be whole sequences");
+/// Causal self-attention within each of the sequences that are packed one after the other, each from position 0: `qkv` is
+/// [N, (H + 2K) d], before rotation, and `lengths` add up to N; returns [N, H d].
+pub fn attention(qkv: Tensor<2>, heads: Heads, rotary: &Rotary, lengths: &[usize]) -> Tensor<2> {
+    let longest = lengths.iter().copied().max().unwrap_or(0);
+    let [n_rows, width] = qkv.dims();
+    assert!(
+        longest <= rotary.n_positions(),
+        "{longest} positions exceed the {} of the rotary tables",
+        rotary.n_positions()
+    );
+    assert_eq!(width, heads.fused_width(), "the projection's width must be (H + 2K) d");
+    assert_eq!(n_rows, lengths.iter().sum::<usize>(), "the lengths must add up to the rows");
     if !on_flex(&qkv) {
-        return plain::attention(qkv, heads, rotary, time);
+        return plain::attention(qkv, heads, rotary, lengths);
     }
-    let shape = Shape { heads, rotary: rotary.clone(), time };
+    let shape = Shape { heads, rotary: rotary.clone(), lengths: lengths.into() };
     Tensor::from_dispatch(<Dispatch as Attention>::attention(qkv.into_dispatch(), shape))
 }
 
@@ -60,39 +79,77 @@ pub fn attention(qkv: Tensor<2>, heads: Heads, rotary: &Rotary, time: usize) -> 
 struct Shape {
     heads: Heads,
     rotary: Rotary,
-    time: usize,
+    lengths: Arc<[usize]>,
 }
+
+impl Shape {
+    /// Each sequence's rows of a matrix [N, `width`].
+    fn sequences<'a>(&self, mut rows: &'a [f32], width: usize) -> Vec<&'a [f32]> {
+        self.lengths.iter().map(|it| rows.split_off(..it * width).expect(ADD_UP)).collect()
+    }
+
+    /// The same, to be written.
+    fn sequences_mut<'a>(&self, mut rows: &'a mut [f32], width: usize) -> Vec<&'a mut [f32]> {
+        self.lengths.iter().map(|it| rows.split_off_mut(..it * width).expect(ADD_UP)).collect()
+    }
+}
+
+const ADD_UP: &str = "the lengths add up to the rows";
 
 #[backend_extension(Flex, Autodiff)]
 trait Attention: Backend {
     fn attention(qkv: FloatTensor<Self>, shape: Shape) -> FloatTensor<Self>;
 }
 
+// Sequences run side by side, and in each its key-value heads: one long sequence keeps as many cores busy as it has of them.
 impl Attention for Flex {
     fn attention(qkv: FlexTensor, shape: Shape) -> FlexTensor {
-        let Shape { heads, rotary, time } = shape;
-        let qkv = qkv.to_contiguous();
-        let n_rows = qkv.layout().shape()[0];
+        let (heads, qkv) = (shape.heads, qkv.to_contiguous());
+        let [n_rows, fused_width] = qkv.layout().shape().dims();
         let mut out = vec![0.0_f32; n_rows * heads.out_width()];
-        let sequences = qkv.storage::<f32>().par_chunks(time * heads.fused_width());
-        out.par_chunks_mut(time * heads.out_width()).zip(sequences).for_each(|(out, qkv)| {
-            crate::lanes::dispatch(SequenceForward { heads, rotary: &rotary, time, qkv, out });
+        let sequences = shape.sequences(qkv.storage(), fused_width);
+        let outs = shape.sequences_mut(&mut out, heads.out_width());
+        outs.into_par_iter().zip(sequences).for_each(|(out, qkv)| {
+            let of = |kv_head| dispatch(Forward(Group { heads, kv_head, rotary: &shape.rotary, qkv }));
+            let parts: Vec<Vec<f32>> = (0..heads.n_kv).into_par_iter().map(of).collect();
+            for (kv_head, part) in parts.iter().enumerate() {
+                put(part, out, heads.out_width(), &heads.places(kv_head)[..1]);
+            }
         });
         tensor(out, [n_rows, heads.out_width()])
     }
 }
 
 fn backward(grad: &FlexTensor, qkv: &FlexTensor, shape: &Shape) -> FlexTensor {
-    let Shape { heads, rotary, time } = shape;
-    let (heads, time) = (*heads, *time);
-    let n_rows = qkv.layout().shape()[0];
-    let mut dqkv = vec![0.0_f32; n_rows * heads.fused_width()];
-    let sequences = qkv.storage::<f32>().par_chunks(time * heads.fused_width());
-    let grads = grad.storage::<f32>().par_chunks(time * heads.out_width());
-    dqkv.par_chunks_mut(time * heads.fused_width()).zip(sequences.zip(grads)).for_each(|(dqkv, (qkv, grad))| {
-        crate::lanes::dispatch(SequenceBackward { heads, rotary, time, qkv, grad, dqkv });
+    let heads = shape.heads;
+    let [n_rows, fused_width] = qkv.layout().shape().dims();
+    let mut dqkv = vec![0.0_f32; n_rows * fused_width];
+    let sequences = shape.sequences(qkv.storage(), fused_width);
+    let grads = shape.sequences(grad.storage(), heads.out_width());
+    let dqkvs = shape.sequences_mut(&mut dqkv, fused_width);
+    dqkvs.into_par_iter().zip(sequences).zip(grads).for_each(|((dqkv, qkv), grad)| {
+        let of = |kv_head| {
+            let group = Group { heads, kv_head, rotary: &shape.rotary, qkv };
+            dispatch(Derivative { group, grad })
+        };
+        let parts: Vec<Vec<f32>> = (0..heads.n_kv).into_par_iter().map(of).collect();
+        for (kv_head, part) in parts.iter().enumerate() {
+            put(part, dqkv, fused_width, &heads.places(kv_head));
+        }
     });
-    tensor(dqkv, [n_rows, heads.fused_width()])
+    tensor(dqkv, [n_rows, fused_width])
+}
+
+/// Copies each row of `part` to the columns `places` of its row of `whole`, of rows of `width`.
+fn put(part: &[f32], whole: &mut [f32], width: usize, places: &[Range<usize>]) {
+    let part_width: usize = places.iter().map(Range::len).sum();
+    for (mut part, whole) in part.chunks_exact(part_width).zip(whole.chunks_exact_mut(width)) {
+        for place in places {
+            let (here, rest) = part.split_at(place.len());
+            whole[place.clone()].copy_from_slice(here);
+            part = rest;
+        }
+    }
 }
 
 impl<C: CheckpointStrategy> Attention for Autodiff<Flex, C> {

@@ -34,7 +34,7 @@ pub use head::{TokenScores, head_loss, head_scores};
 pub use isa::{InstructionSet, IsaError};
 pub use linear::Linear;
 pub use norm::{rms_norm, rms_norm_rows};
-pub use optim::{AdamW, Moments, Muon, adamw_step, muon_step};
+pub use optim::{AdamW, Moments, Muon, adamw_step, add, muon_step, square_sum};
 pub use packed::Precision;
 pub use rotary::Rotary;
 pub use row::{highest, logprob, masses};

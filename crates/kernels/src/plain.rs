@@ -34,23 +34,34 @@ pub fn rotary(x: Tensor<4>, tables: &Rotary) -> Tensor<4> {
     Tensor::cat(vec![rotated_low, rotated_high], 3)
 }
 
-/// Causal self-attention over grouped queries: `qkv` is [B*T, (H + 2K) d], positions 0..T; returns [B*T, H d].
-pub fn attention(qkv: Tensor<2>, heads: Heads, tables: &Rotary, time: usize) -> Tensor<2> {
+/// Causal self-attention over grouped queries within each packed sequence: `qkv` is [N, (H + 2K) d], `lengths` add up to N,
+/// positions start at 0 in each; returns [N, H d].
+pub fn attention(qkv: Tensor<2>, heads: Heads, tables: &Rotary, lengths: &[usize]) -> Tensor<2> {
+    let mut from = 0;
+    let each = lengths.iter().map(|time| {
+        let sequence = qkv.clone().narrow(0, from, *time);
+        from += time;
+        attention_of_one(sequence, heads, tables)
+    });
+    Tensor::cat(each.collect(), 0)
+}
+
+fn attention_of_one(qkv: Tensor<2>, heads: Heads, tables: &Rotary) -> Tensor<2> {
     let Heads { n_query, n_kv, width } = heads;
-    let batch = qkv.dims()[0] / time;
-    let qkv = qkv.reshape([batch, time, n_query + 2 * n_kv, width]);
+    let [time, _] = qkv.dims();
+    let qkv = qkv.reshape([1, time, n_query + 2 * n_kv, width]);
     let queries = rotary(qkv.clone().narrow(2, 0, n_query), tables);
     let keys = rotary(qkv.clone().narrow(2, n_query, n_kv), tables);
     let values = qkv.narrow(2, n_query + n_kv, n_kv);
 
-    let queries = queries.swap_dims(1, 2).reshape([batch * n_kv, n_query / n_kv, time, width]);
-    let keys = keys.swap_dims(1, 2).reshape([batch * n_kv, 1, time, width]);
-    let values = values.swap_dims(1, 2).reshape([batch * n_kv, 1, time, width]);
-    let scores = queries.matmul(keys.transpose()) * (width as f32).powf(-0.5); // [B*K, H/K, T, T]
+    let queries = queries.swap_dims(1, 2).reshape([n_kv, n_query / n_kv, time, width]);
+    let keys = keys.swap_dims(1, 2).reshape([n_kv, 1, time, width]);
+    let values = values.swap_dims(1, 2).reshape([n_kv, 1, time, width]);
+    let scores = queries.matmul(keys.transpose()) * (width as f32).powf(-0.5); // [K, H/K, T, T]
     let future = Tensor::<2, Int>::ones([time, time], &scores.device()).triu(1).bool();
     let scores = scores.mask_fill(future.reshape([1, 1, time, time]), f32::NEG_INFINITY);
-    let mixed = activation::softmax(scores, 3).matmul(values); // [B*K, H/K, T, d]
-    mixed.reshape([batch, n_query, time, width]).swap_dims(1, 2).reshape([batch * time, n_query * width])
+    let mixed = activation::softmax(scores, 3).matmul(values); // [K, H/K, T, d]
+    mixed.reshape([1, n_query, time, width]).swap_dims(1, 2).reshape([time, n_query * width])
 }
 
 /// Negative log-likelihood of `targets` and entropy of each row of `logits` [n, V]; returns [n, 2], natural logarithm.

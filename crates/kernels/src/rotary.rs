@@ -1,10 +1,12 @@
 //! Rotary position tables in Transformers' rotate-half convention: pair (i, i + d/2) turns by `position * theta^(-2i/d)`.
 
-/// Cosines and sines of every position up to a context length.
+use std::sync::Arc;
+
+/// Cosines and sines of every position up to a context length. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Rotary {
-    cos: Vec<f32>,
-    sin: Vec<f32>,
+    cos: Arc<[f32]>,
+    sin: Arc<[f32]>,
     half: usize,
 }
 
@@ -12,10 +14,8 @@ impl Rotary {
     /// Tables for `n_positions` positions of heads of `width` (even), base angle `theta`.
     pub fn new(n_positions: usize, width: usize, theta: f64) -> Rotary {
         let half = width / 2;
-        let angle = |index: usize| {
-            let (position, pair) = (index / half, index % half);
-            position as f64 * theta.powf(-2.0 * pair as f64 / width as f64)
-        };
+        let speeds: Vec<f64> = (0..half).map(|pair| theta.powf(-2.0 * pair as f64 / width as f64)).collect();
+        let angle = |index: usize| (index / half) as f64 * speeds[index % half];
         Rotary {
             cos: (0..n_positions * half).map(|it| angle(it).cos() as f32).collect(),
             sin: (0..n_positions * half).map(|it| angle(it).sin() as f32).collect(),

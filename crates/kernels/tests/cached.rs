@@ -50,7 +50,7 @@ fn however_positions_come_in_the_result_is_that_of_the_whole_sequence() {
         for (input, alone) in inputs.iter().zip(&alone) {
             let whole = TensorData::new(input.clone(), [TIME, heads.fused_width()]);
             let whole = Tensor::<2>::from_data(whole, &Device::flex());
-            let whole = attention(whole, heads, &Rotary::new(TIME, heads.width, 10_000.0), TIME).into_data();
+            let whole = attention(whole, heads, &Rotary::new(TIME, heads.width, 10_000.0), &[TIME]).into_data();
             assert_eq!(
                 alone,
                 whole.as_slice::<f32>().expect("f32"),

@@ -5,7 +5,7 @@ mod every_set;
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 use collimate_kernels::{
-    Heads, Linear, Precision, Rotary, attention, head_loss, head_scores, logprob, plain, rms_norm, swiglu,
+    Heads, Linear, Precision, Rotary, attention, embed, head_loss, head_scores, logprob, plain, rms_norm, swiglu,
 };
 
 /// Values in (-scale, scale) that look random and are the same everywhere.
@@ -125,17 +125,24 @@ fn swiglu_saturates() {
 
 #[test]
 fn attention_and_its_derivative() {
-    // Heads, key-value heads, width, batch, time: widths and times off the tiles, one position, groups of 1 and 3, several
-    // blocks of queries.
-    let sizes =
-        [(6, 2, 4, 2, 5), (2, 2, 16, 3, 17), (6, 2, 32, 2, 40), (3, 1, 10, 1, 1), (2, 1, 8, 1, 64), (4, 2, 16, 1, 139)];
-    for (n_query, n_kv, width, batch, time) in sizes {
+    // Heads, key-value heads, width, lengths: widths and lengths off the tiles, one position, groups of 1 and 3, several
+    // blocks of queries, sequences of many lengths.
+    let sizes: [(usize, usize, usize, &[usize]); 7] = [
+        (6, 2, 4, &[5, 5]),
+        (2, 2, 16, &[17, 17, 17]),
+        (6, 2, 32, &[40, 3]),
+        (3, 1, 10, &[1]),
+        (2, 1, 8, &[64]),
+        (4, 2, 16, &[139]),
+        (6, 2, 6, &[1, 67, 13, 64, 2, 101]),
+    ];
+    for (n_query, n_kv, width, lengths) in sizes {
         let heads = Heads { n_query, n_kv, width };
         let rotary = Rotary::new(160, width, 10_000.0);
-        let shape = [batch * time, heads.fused_width()];
-        let fused = |it: &[Tensor<2>]| attention(it[0].clone(), heads, &rotary, time);
-        let plain = |it: &[Tensor<2>]| plain::attention(it[0].clone(), heads, &rotary, time);
-        check(&format!("attention {heads:?} {batch}x{time}"), &fused, &plain, &[(noise(4, shape, 1.5), shape)]);
+        let shape = [lengths.iter().sum(), heads.fused_width()];
+        let fused = |it: &[Tensor<2>]| attention(it[0].clone(), heads, &rotary, lengths);
+        let plain = |it: &[Tensor<2>]| plain::attention(it[0].clone(), heads, &rotary, lengths);
+        check(&format!("attention {heads:?} {lengths:?}"), &fused, &plain, &[(noise(4, shape, 1.5), shape)]);
     }
 }
 
@@ -152,6 +159,47 @@ fn plain_scores(it: &[Tensor<2>], targets: &[u32]) -> Tensor<2> {
 
 fn some_targets(n_tokens: usize, n_vocab: usize) -> Vec<u32> {
     (0..n_tokens as u32).map(|it| (it * 70 + 1) % n_vocab as u32).collect()
+}
+
+/// A packed sequence's output and gradient are the same bits as if it were alone.
+#[test]
+fn packed_sequences_do_not_see_each_other() {
+    let heads = Heads { n_query: 6, n_kv: 2, width: 10 };
+    let rotary = Rotary::new(160, heads.width, 10_000.0);
+    let lengths = [67, 1, 130, 16];
+    let n_rows = lengths.iter().sum();
+    let (width, out_width) = (heads.fused_width(), heads.out_width());
+    let (qkv, mix) = (noise(4, [n_rows, width], 1.5), noise(5, [n_rows, out_width], 1.0));
+    let attend = |rows: std::ops::Range<usize>, lengths: &[usize]| {
+        let qkv = tensor(&qkv[rows.start * width..rows.end * width], [rows.len(), width]);
+        let op = |it: &[Tensor<2>]| attention(it[0].clone(), heads, &rotary, lengths);
+        run(&op, &[qkv], &mix[rows.start * out_width..rows.end * out_width])
+    };
+    let (out, grads) = attend(0..n_rows, &lengths);
+    let mut start = 0;
+    for length in lengths {
+        let rows = start..start + length;
+        let (alone, alone_grads) = attend(rows.clone(), &[length]);
+        assert_eq!(out[rows.start * out_width..rows.end * out_width], alone);
+        assert_eq!(grads[0][rows.start * width..rows.end * width], alone_grads[0]);
+        start = rows.end;
+    }
+}
+
+#[test]
+fn embed_and_its_derivative() {
+    let tokens = [3, 0, 3, 6, 3];
+    let fused = |it: &[Tensor<2>]| embed(it[0].clone(), &tokens);
+    let plain = |it: &[Tensor<2>]| plain::embed(it[0].clone(), &tokens);
+    check("embed", &fused, &plain, &[(noise(10, [7, 5], 1.0), [7, 5])]);
+    // A table that is also the head: the gradients of both uses are summed.
+    let tied = |it: &[Tensor<2>]| Linear::new(it[0].clone()).apply(embed(it[0].clone(), &tokens));
+    let plain = |it: &[Tensor<2>]| plain::embed(it[0].clone(), &tokens).matmul(it[0].clone().transpose());
+    check("tied embed", &tied, &plain, &[(noise(10, [7, 5], 1.0), [7, 5])]);
+    // Rows of something that is itself computed.
+    let rows = |it: &[Tensor<2>]| embed(swiglu(it[0].clone()), &tokens);
+    let plain = |it: &[Tensor<2>]| plain::embed(plain::swiglu(it[0].clone()), &tokens);
+    check("rows", &rows, &plain, &[(noise(11, [7, 8], 3.0), [7, 8])]);
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn main() {
     let logits: Vec<Vec<Vec<f32>>> = rows
         .iter()
         .map(|row| {
-            let logits = model.logits(model.forward(row, row.len())).into_data();
+            let logits = model.logits(model.forward(row, &[row.len()])).into_data();
             logits.as_slice::<f32>().expect("f32").chunks_exact(config.vocab_size).map(<[f32]>::to_vec).collect()
         })
         .collect();

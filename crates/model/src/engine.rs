@@ -18,7 +18,7 @@ use collimate_schema::{
 };
 
 use crate::batch::{Batch, Sequence};
-use crate::{Codec, Control, Decoder, Transformer};
+use crate::{Codec, Decoder, Transformer};
 
 /// Samples from one state of one transformer.
 pub struct Engine {
@@ -159,13 +159,12 @@ impl Sampler for Engine {
                 context: self.context(),
             });
         }
-        let mut tokens = vec![self.codec.tokenizer.control(Control::Pad); sequences.len() * longest];
-        for (row, sequence) in tokens.chunks_exact_mut(longest).zip(&sequences) {
-            row[..sequence.len()].copy_from_slice(sequence);
-        }
-        let hidden = self.transformer.forward(&tokens, longest); // [choices * longest, D]
-        let scores = sequences.iter().enumerate().map(|(row, sequence)| {
-            let (from, n_answer) = (row * longest + answer_at - 1, sequence.len() - answer_at);
+        let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
+        let hidden = self.transformer.forward(&sequences.concat(), &lengths); // [all tokens, D]
+        let mut start = 0;
+        let scores = sequences.iter().map(|sequence| {
+            let (from, n_answer) = (start + answer_at - 1, sequence.len() - answer_at);
+            start += sequence.len();
             let logits = self.logits(hidden.clone().narrow(0, from, n_answer)); // [n_answer, V]
             let logits = logits.chunks_exact(self.vocabulary());
             logits.zip(&sequence[answer_at..]).map(|(logits, token)| f64::from(logprob(logits, *token))).sum()

@@ -1,7 +1,7 @@
 //! The forward pass of a Llama-shaped transformer. A sequence is embedded, then each layer adds attention and a gated
 //! feed-forward to the residual stream; the head is the embedding table, transposed.
 //!
-//! Shapes: B rows, T positions, N = B*T, D width, V vocabulary. Hidden states are [N, D], row by row.
+//! Shapes: N positions of all sequences, D width, V vocabulary. Hidden states are [N, D], row by row.
 
 use std::path::Path;
 
@@ -120,10 +120,10 @@ impl Transformer {
         &self.config
     }
 
-    /// Final hidden states of B right-padded sequences of `time` positions: `tokens` is [B, T] row by row (any id may pad;
-    /// positions before the padding do not see it); returns [B*T, D], normalised, ready for the head.
-    pub fn forward(&self, tokens: &[u32], time: usize) -> Tensor<2> {
-        self.run(tokens, |_, qkv| attention(qkv, self.heads, &self.rotary, time))
+    /// Final hidden states of sequences that are packed one after the other and do not see each other: `tokens` is [N],
+    /// `lengths` add up to N; returns [N, D], normalised, ready for the head.
+    pub fn forward(&self, tokens: &[u32], lengths: &[usize]) -> Tensor<2> {
+        self.run(tokens, |_, qkv| attention(qkv, self.heads, &self.rotary, lengths))
     }
 
     /// Logits over the vocabulary of hidden states [n, D]; returns [n, V].

@@ -74,7 +74,7 @@ fn tokens(completion: &Completion) -> (Vec<u32>, Vec<u32>, Vec<f32>) {
 
 /// Log-probabilities [T, V] at every position of `sequence`, by the forward that training uses.
 fn forward(transformer: &Transformer, sequence: &[u32]) -> Vec<Vec<f32>> {
-    let logits = transformer.logits(transformer.forward(sequence, sequence.len()));
+    let logits = transformer.logits(transformer.forward(sequence, &[sequence.len()]));
     let all: Vec<f32> = log_softmax(logits, 1).into_data().try_into_vec().unwrap();
     all.chunks(transformer.config().vocab_size).map(<[f32]>::to_vec).collect()
 }

@@ -64,12 +64,12 @@ impl Adam {
         self.step
     }
 
-    pub(crate) fn step(&mut self, weights: &mut Weights, mut grads: Gradients, norm: f32, lr: f32) {
+    pub(crate) fn step(&mut self, weights: &mut Weights, grads: &Gradients, norm: f32, lr: f32) {
         self.step += 1;
         let scale = if norm > self.max_norm { self.max_norm / norm } else { 1.0 };
         weights.update(|name, weight| {
             let moments = self.moments.remove(name).expect("the state has the weights' names");
-            let grad = grads.remove(name).expect("every weight has a gradient");
+            let grad = grads.of(name);
             let is_norm = weight.dims()[0] == 1;
             let cfg = if is_norm { AdamW { weight_decay: 0.0, ..self.cfg } } else { self.cfg };
             let (weight, moments) = match &self.muon {

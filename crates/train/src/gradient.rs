@@ -1,8 +1,10 @@
 //! From a loss over micro-batches to an optimizer step.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use burn::Tensor;
+use collimate_kernels::{add, square_sum};
 use collimate_model::{Transformer, Weights};
 use rayon::prelude::*;
 
@@ -19,8 +21,38 @@ pub enum StepError {
     NotFinite(f32),
 }
 
-/// Named gradients of the weights.
-pub(crate) type Gradients = BTreeMap<String, Tensor<2>>;
+/// The gradient of the weights: one run of numbers per matrix as it is arranged for computing.
+pub(crate) struct Gradients {
+    arranged: Vec<Vec<f32>>,
+    /// By the name of a tensor: where its rows are.
+    places: BTreeMap<String, (usize, Range<usize>)>,
+}
+
+impl Gradients {
+    fn new(weights: &Weights, model: &Transformer, arranged: Vec<Vec<f32>>) -> Gradients {
+        let mut places = BTreeMap::new();
+        for (index, (names, _)) in model.parameters().into_iter().enumerate() {
+            let mut start = 0;
+            for name in names {
+                let end = start + weights.tensors()[&name].shape().num_elements();
+                places.insert(name, (index, start..end));
+                start = end;
+            }
+        }
+        Gradients { arranged, places }
+    }
+
+    /// Of the tensor `name`, row by row.
+    pub(crate) fn of(&self, name: &str) -> &[f32] {
+        let (index, range) = &self.places[name];
+        &self.arranged[*index][range.clone()]
+    }
+
+    /// Global norm.
+    fn norm(&self) -> f32 {
+        self.arranged.iter().map(|it| square_sum(it)).sum::<f64>().sqrt() as f32
+    }
+}
 
 /// Sums the gradients of `loss(model, index)` over the micro-batches 0..n: each loss is a scalar [1], already divided by the
 /// size of the whole step, so the sum is the gradient of one big batch. Also returns what each loss came with, in order.
@@ -36,43 +68,34 @@ pub(crate) fn gradients<T: Send>(
         let leaves = model.tracked();
         let (loss, with) = loss(&leaves, index);
         let mut grads = loss.backward();
-        let of = |(_, leaf): (_, &Tensor<2>)| leaf.grad_remove(&mut grads);
+        let of = |(_, leaf): (_, &Tensor<2>)| -> Vec<f32> {
+            let grad = leaf.grad_remove(&mut grads).expect("every weight has a gradient");
+            grad.into_data().try_into_vec().expect("gradients are f32")
+        };
         (leaves.parameters().into_iter().map(of).collect::<Vec<_>>(), with)
     };
-    let mut total: Vec<Option<Tensor<2>>> = vec![None; model.parameters().len()];
+    let mut sums: Vec<Vec<f32>> = Vec::new();
     let mut withs = Vec::with_capacity(n_batches);
     for from in (0..n_batches).step_by(SIDE_BY_SIDE) {
         let done: Vec<_> = (from..(from + SIDE_BY_SIDE).min(n_batches)).into_par_iter().map(one).collect();
         for (grads, with) in done {
-            for (total, grad) in total.iter_mut().zip(grads) {
-                *total = match (total.take(), grad) {
-                    (Some(sum), Some(grad)) => Some(sum + grad),
-                    (sum, grad) => sum.or(grad),
-                };
+            if sums.is_empty() {
+                sums = grads;
+            } else {
+                sums.iter_mut().zip(&grads).for_each(|(sum, grad)| add(sum, grad));
             }
             withs.push(with);
         }
     }
-    let mut named = Gradients::new();
-    for ((names, _), total) in model.parameters().into_iter().zip(total) {
-        let Some(total) = total else { continue };
-        let mut row = 0;
-        for name in names {
-            let n_rows = weights.tensors()[&name].dims()[0];
-            named.insert(name, total.clone().narrow(0, row, n_rows));
-            row += n_rows;
-        }
-    }
-    (named, withs)
+    (Gradients::new(weights, &model, sums), withs)
 }
 
 /// Micro-batches whose gradients are in memory together.
 const SIDE_BY_SIDE: usize = 4;
 
 /// Clips by global norm and takes the optimizer step; returns the norm before clipping.
-pub(crate) fn apply(weights: &mut Weights, adam: &mut Adam, grads: Gradients, lr: f32) -> Result<f32, StepError> {
-    let squares = grads.values().map(|it| f64::from(it.clone().square().sum().into_scalar::<f32>()));
-    let norm = squares.sum::<f64>().sqrt() as f32;
+pub(crate) fn apply(weights: &mut Weights, adam: &mut Adam, grads: &Gradients, lr: f32) -> Result<f32, StepError> {
+    let norm = grads.norm();
     if !norm.is_finite() {
         return Err(StepError::NotFinite(norm));
     }

@@ -11,7 +11,7 @@ mod sft;
 
 pub use adam::{Adam, AdamError};
 pub use advantage::{Advantages, Baseline, Degenerate, advantages};
-pub use batch::{Batch, Trained};
+pub use batch::{Batch, Trained, pack};
 pub use collimate_kernels::{AdamW, Muon};
 pub use gradient::StepError;
 pub use rl::{Rl, RlBatch, RlStats, RlToken, rl_step};

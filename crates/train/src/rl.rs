@@ -75,7 +75,7 @@ pub fn rl_step(
     let (grads, all) =
         gradients(weights, with_tokens.len(), |model, index| rl_loss(model, with_tokens[index], cfg, n_tokens as f32));
     let sums = all.into_iter().fold(Sums::default(), Sums::plus);
-    let grad_norm = apply(weights, adam, grads, lr)?;
+    let grad_norm = apply(weights, adam, &grads, lr)?;
     let has_reference = with_tokens.iter().all(|it| it.tokens.iter().all(|it| it.reference.is_some()));
     let mean = |sum: f64| (sum / n_tokens as f64) as f32;
     Ok(RlStats {
@@ -117,7 +117,7 @@ fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32) -> (Tenso
     let RlBatch { batch, tokens } = batch;
     assert_eq!(batch.trained.len(), tokens.len(), "one advantage per trained token");
     let (positions, targets) = batch.positions_and_targets();
-    let hidden = embed(model.forward(&batch.tokens, batch.time), &positions);
+    let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
     let scores = head_scores(hidden, model.head(), &targets);
     let host = |tensor: &Tensor<1>| tensor.clone().inner().into_data().try_into_vec::<f32>().expect("scores are f32");
     let (logprobs, entropies) = (host(&scores.logprob), host(&scores.entropy));

@@ -33,14 +33,14 @@ pub fn sft_step(weights: &mut Weights, adam: &mut Adam, batches: &[Batch], lr: f
         let value: f32 = loss.clone().inner().into_scalar();
         (loss, value)
     });
-    let grad_norm = apply(weights, adam, grads, lr)?;
+    let grad_norm = apply(weights, adam, &grads, lr)?;
     Ok(SftStats { loss: losses.iter().sum(), n_tokens: trained().count(), grad_norm })
 }
 
 /// Sum over the trained tokens of weight * nll / `total`, [1].
 fn sft_loss(model: &Transformer, batch: &Batch, total: f32) -> Tensor<1> {
     let (positions, targets) = batch.positions_and_targets();
-    let hidden = embed(model.forward(&batch.tokens, batch.time), &positions);
+    let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
     let nll = head_loss(hidden, model.head(), &targets);
     let shares: Vec<f32> = batch.trained.iter().map(|it| it.weight / total).collect();
     let shares = Tensor::<1>::from_data(TensorData::new(shares, [targets.len()]), &nll.device());
@@ -54,7 +54,7 @@ pub fn score(model: &Transformer, batch: &Batch) -> Vec<f32> {
         return Vec::new();
     }
     let (positions, targets) = batch.positions_and_targets();
-    let hidden = embed(model.forward(&batch.tokens, batch.time), &positions);
+    let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
     let logprobs = head_scores(hidden, model.head(), &targets).logprob.into_data();
     logprobs.try_into_vec().expect("log-probabilities are f32")
 }

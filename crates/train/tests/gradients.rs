@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 
 use burn::Tensor;
 use burn::tensor::TensorData;
-use collimate_model::{Transformer, Weights, read_tensors};
+use collimate_model::{Config, Transformer, Weights, read_tensors};
+use collimate_schema::Seed;
 use collimate_train::{Adam, AdamW, Batch, Rl, RlBatch, RlToken, StepError, rl_step, score, sft_step};
 use tiny::{device, encoded, sequences, weights};
 
@@ -125,6 +126,36 @@ fn the_loss_is_a_mean_over_tokens_however_sequences_are_split() {
     }
 }
 
+/// Matrices, vectors and batches of several parallel tasks each.
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let config = Config {
+        hidden_size: 48,
+        intermediate_size: 400,
+        vocab_size: 700,
+        max_position_embeddings: 256,
+        ..tiny::config()
+    };
+    let sequence = |index: u32| encoded(&(0..20 + 37 * index).map(|it| (it * it + index) % 700).collect::<Vec<_>>(), 3);
+    let batches = Batch::split(&(0..6).map(sequence).collect::<Vec<_>>(), 250);
+    assert!(batches.len() > 2);
+    let steps = |n_threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("threads");
+        pool.install(|| {
+            let mut weights = Weights::init(&config, Seed(5), &device());
+            let cfg = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
+            let mut adam = Adam::new(&weights, cfg, 1.0);
+            let step = |_| sft_step(&mut weights, &mut adam, &batches, 1e-2).expect("a finite step");
+            let stats: Vec<_> = (0..2).map(step).collect();
+            (stats, weights.hash(&[]), adam.to_bytes(&config))
+        })
+    };
+    let one = steps(1);
+    for n_threads in [2, 3] {
+        assert!(steps(n_threads) == one, "{n_threads} threads");
+    }
+}
+
 #[test]
 fn a_fresh_batch_has_ratio_one() {
     let (mut weights, mut adam) = (weights(), probe(&weights()));
@@ -145,7 +176,7 @@ fn a_fresh_batch_has_ratio_one() {
 fn a_batch_without_trained_tokens_is_refused() {
     let (mut weights, mut adam) = (weights(), probe(&weights()));
     let untrained = encoded(&[1, 2, 3], 3);
-    let batches = [Batch::new(&[&untrained])];
+    let batches = [Batch::new([&untrained])];
     assert_eq!(sft_step(&mut weights, &mut adam, &batches, 0.1), Err(StepError::NothingTrained));
     assert_eq!(adam.n_steps(), 0);
 }

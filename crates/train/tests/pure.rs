@@ -2,7 +2,7 @@
 
 mod tiny;
 
-use collimate_train::{Advantages, Baseline, Batch, Degenerate, Schedule, Trained, advantages};
+use collimate_train::{Advantages, Baseline, Batch, Degenerate, Schedule, Trained, advantages, pack};
 use tiny::encoded;
 
 #[test]
@@ -31,19 +31,34 @@ fn the_schedule_rises_then_falls() {
 #[test]
 fn a_batch_predicts_each_trained_token_from_the_one_before() {
     let (short, long) = (encoded(&[0, 5, 6], 1), encoded(&[0, 7, 8, 9, 1], 3));
-    let batch = Batch::new(&[&short, &long]);
-    assert_eq!((batch.time, batch.tokens), (4, vec![0, 5, 0, 0, 0, 7, 8, 9]));
-    let expected = [(0, 5), (1, 6), (6, 9), (7, 1)].map(|(at, token)| Trained { at, token, weight: 1.0 });
+    let batch = Batch::new([&short, &long]);
+    assert_eq!((batch.lengths, batch.tokens), (vec![2, 4], vec![0, 5, 0, 7, 8, 9]));
+    let expected = [(0, 5), (1, 6), (4, 9), (5, 1)].map(|(at, token)| Trained { at, token, weight: 1.0 });
     assert_eq!(batch.trained, expected);
 }
 
 #[test]
-fn splitting_keeps_every_trained_token() {
+fn splitting_keeps_every_token_and_pads_none() {
     let sequences = tiny::sequences();
     let n_trained: usize = sequences.iter().map(|it| it.n_trained()).sum();
+    let n_positions: usize = sequences.iter().map(|it| it.tokens.len() - 1).sum();
     for max_positions in [1, 10, 24, 50, 1000] {
         let batches = Batch::split(&sequences, max_positions);
         assert_eq!(batches.iter().map(|it| it.trained.len()).sum::<usize>(), n_trained);
-        assert!(batches.iter().all(|it| it.tokens.len() <= max_positions || it.tokens.len() == it.time));
+        assert_eq!(batches.iter().map(|it| it.tokens.len()).sum::<usize>(), n_positions);
+        assert!(batches.iter().all(|it| it.tokens.len() <= max_positions || it.lengths.len() == 1));
     }
+}
+
+#[test]
+fn micro_batches_are_few_and_of_like_size() {
+    let lengths = [200, 10, 90, 100, 20, 90, 40, 50, 30, 60];
+    let sequences: Vec<_> = lengths.iter().map(|it| encoded(&vec![0; it + 1], 1)).collect();
+    let positions = |group: &Vec<usize>| group.iter().map(|it| lengths[*it]).sum::<usize>();
+    let of = |max_positions| pack(&sequences, max_positions).iter().map(positions).collect::<Vec<_>>();
+    assert_eq!(of(1000), [690]);
+    assert_eq!(of(350), [350, 340]);
+    assert_eq!(of(230), [230, 230, 230]);
+    assert_eq!(of(150), [200, 120, 130, 120, 120]); // the first does not fit and stays alone
+    assert_eq!(pack(&[], 100), Vec::<Vec<usize>>::new());
 }

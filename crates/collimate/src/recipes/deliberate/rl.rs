@@ -12,7 +12,7 @@ use collimate_schema::{
     ArtifactId, By, Completion, Conversation, Example, Prompt, PromptId, Request, RequestId, Score, Stop, Trace,
     Verdict,
 };
-use collimate_train::{Advantages, Baseline, Batch, Rl, RlBatch, RlToken, advantages, rl_step, score};
+use collimate_train::{Advantages, Baseline, Batch, Rl, RlBatch, RlToken, advantages, pack, rl_step, score};
 use collimate_world::Diet;
 use serde::{Deserialize, Serialize};
 
@@ -249,7 +249,8 @@ impl Lab<'_> {
         reference: &Transformer,
     ) -> anyhow::Result<(Vec<RlBatch>, BTreeMap<&'static str, f64>)> {
         let baseline = if self.cfg.rl.leave_one_out { Baseline::LeaveOneOut } else { Baseline::GroupMean };
-        let mut learnt: Vec<(Encoded, Vec<f32>, f32)> = Vec::new(); // tokens, log-probabilities when sampled, advantage
+        let mut learnt: Vec<Encoded> = Vec::new();
+        let mut old_and_advantage: Vec<Vec<(f32, f32)>> = Vec::new(); // of each one's sampled tokens
         let (mut n_degenerate, mut n_tokens, mut n_truncated, mut n_unscored) = (0, 0, 0, 0);
         let mut rewards: Vec<f32> = Vec::new();
         for group in groups {
@@ -267,26 +268,21 @@ impl Lab<'_> {
                     for (it, advantage) in scored.iter().zip(advantages) {
                         let (prompt, tokens, logprobs) = sampled(&it.completion)?;
                         let trained = (0..prompt.len() + tokens.len()).map(|at| at >= prompt.len()).collect();
-                        learnt.push((Encoded { tokens: [prompt, &tokens].concat(), trained }, logprobs, advantage));
+                        learnt.push(Encoded { tokens: [prompt, &tokens].concat(), trained });
+                        old_and_advantage.push(logprobs.into_iter().map(|old| (old, advantage)).collect());
                     }
                 }
             }
         }
-        learnt.sort_by_key(|it| it.0.len());
         let mut batches = Vec::new();
-        let mut rest = learnt.as_slice();
-        while !rest.is_empty() {
-            let fits = |n: &usize| n * rest[n - 1].0.len() <= BATCH_POSITIONS;
-            let (now, later) = rest.split_at((1..=rest.len()).take_while(fits).last().unwrap_or(1));
-            let batch = Batch::new(&now.iter().map(|it| &it.0).collect::<Vec<_>>());
-            let old =
-                now.iter().flat_map(|(_, logprobs, advantage)| logprobs.iter().map(move |old| (*old, *advantage)));
+        for group in pack(&learnt, BATCH_POSITIONS) {
+            let batch = Batch::new(group.iter().map(|it| &learnt[*it]));
+            let old = group.iter().flat_map(|it| old_and_advantage[*it].iter().copied());
             let tokens = old
                 .zip(score(reference, &batch))
                 .map(|((old, advantage), reference)| RlToken { advantage, old, reference: Some(reference) })
                 .collect();
             batches.push(RlBatch { batch, tokens });
-            rest = later;
         }
         let n_rollouts = groups.iter().map(Vec::len).sum::<usize>().max(1) as f64;
         let mut numbers = BTreeMap::from([

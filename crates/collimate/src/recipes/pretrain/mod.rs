@@ -251,7 +251,7 @@ fn glance(weights: &Weights, codec: &Codec, seed: Seed) -> Vec<(String, f64)> {
         let mut n_sure = 0;
         for document in held_out_documents(kind, encoded, N, seed.child("glance")) {
             let sequence = codec.encode_target(&document.context, &document.target);
-            let logprobs = score(&model, &Batch::new(&[&sequence]));
+            let logprobs = score(&model, &Batch::new([&sequence]));
             n_sure += usize::from(logprobs.iter().all(|it| *it > 0.5_f32.ln()));
         }
         shares.push((format!("sure/{name}"), n_sure as f64 / N as f64));
