@@ -32,6 +32,8 @@ pub(crate) const FEW_ROWS: usize = 4;
 pub(crate) const DEPTH: usize = 256;
 /// Rows of one task.
 pub(crate) const TASK_ROWS: usize = 8 * ROWS;
+/// Multiplications that take longer than handing them to another thread.
+const WORTH_A_TASK: usize = 1 << 18;
 
 /// A matrix [inner, columns] in panels: panel by panel, row by row, [`PANEL`] columns each, zeros past the end.
 #[derive(Debug)]
@@ -82,8 +84,30 @@ impl Packed {
 
     /// out [N, columns] = a [N, inner] times the matrix.
     pub(crate) fn product(&self, a: &[f32], out: &mut [f32]) {
+        let few = out.len() <= TASK_ROWS * self.columns && self.inner * out.len() > WORTH_A_TASK;
+        if few && rayon::current_num_threads() > 1 {
+            return self.product_of_few(a, out);
+        }
         let tasks = a.par_chunks(TASK_ROWS * self.inner).zip(out.par_chunks_mut(TASK_ROWS * self.columns));
         tasks.for_each(|(a, out)| self.multiply(self.whole(), a, out, false));
+    }
+
+    /// The same where rows make a single task: strips of columns are computed side by side.
+    fn product_of_few(&self, a: &[f32], out: &mut [f32]) {
+        let n_rows = out.len() / self.columns;
+        let n_panels = self.n_panels().div_ceil(2 * rayon::current_num_threads());
+        let strips = (0..self.n_panels().div_ceil(n_panels)).into_par_iter().map(|strip| {
+            let panels = strip * n_panels..((strip + 1) * n_panels).min(self.n_panels());
+            let mut out = vec![0.0; n_rows * self.columns(&panels).len()];
+            self.multiply(Part { inner: 0..self.inner, panels }, a, &mut out, false);
+            out
+        });
+        let strips: Vec<Vec<f32>> = strips.collect();
+        for (row, out) in out.chunks_exact_mut(self.columns).enumerate() {
+            for (out, strip) in out.chunks_mut(n_panels * PANEL).zip(&strips) {
+                out.copy_from_slice(&strip[row * out.len()..][..out.len()]);
+            }
+        }
     }
 
     /// out [N, columns of the part] = a [N, inner of the part] times `part`, or that added to `out`; on this thread.
