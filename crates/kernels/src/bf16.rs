@@ -225,9 +225,14 @@ impl Dot for Native {
     #[inline(always)]
     #[expect(unsafe_code, reason = "pulp does not have this instruction")]
     fn add(self, sum: pulp::f32x16, a: pulp::u32x16, b: pulp::u32x16) -> pulp::f32x16 {
+        use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps};
         use std::mem::transmute;
-        // SAFETY: a `Native` is made in `native` alone, which has the feature. All the vectors are 64 bytes, and each of their
-        // bit patterns is a value.
-        unsafe { transmute(std::arch::x86_64::_mm512_dpbf16_ps(transmute(sum), transmute(a), transmute(b))) }
+        // SAFETY: a `Native` is made in `native` alone, which has the instruction. All the vectors are 64 bytes, and each of
+        // their bit patterns is a value.
+        unsafe {
+            let (a, b) = (transmute::<pulp::u32x16, __m512bh>(a), transmute::<pulp::u32x16, __m512bh>(b));
+            let sum = transmute::<pulp::f32x16, __m512>(sum);
+            transmute::<__m512, pulp::f32x16>(_mm512_dpbf16_ps(sum, a, b))
+        }
     }
 }

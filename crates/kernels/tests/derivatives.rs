@@ -95,16 +95,27 @@ fn linear_and_its_derivative() {
     }
 }
 
-/// A row's product is the same bits alone and among others.
+/// A row's product is the same bits alone and among others, few or many, with one thread and with several.
 #[test]
 fn linear_does_not_depend_on_the_batch() {
-    let (n, n_in, n_out) = (101, 300, 70);
-    let linear = Linear::new(tensor(&noise(9, [n_out, n_in], 1.0), [n_out, n_in]));
+    let (n, n_in, n_out) = (101, 1300, 310);
+    let weight = tensor(&noise(9, [n_out, n_in], 1.0), [n_out, n_in]);
     let x = noise(8, [n, n_in], 1.0);
-    let all = values(linear.apply(tensor(&x, [n, n_in])));
-    for (row, all) in all.chunks_exact(n_out).enumerate() {
-        let alone = values(linear.apply(tensor(&x[row * n_in..(row + 1) * n_in], [1, n_in])));
-        assert_eq!(all, alone, "row {row}");
+    for precision in [Precision::F32, Precision::Bf16] {
+        let linear = Linear::with_precision(weight.clone(), precision);
+        let product = |n_rows: usize, n_threads: usize| {
+            let mut out = vec![0.0; n_rows * n_out];
+            let threads = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("threads");
+            threads.install(|| linear.apply_rows(&x[..n_rows * n_in], &mut out));
+            out
+        };
+        let all = values(linear.apply(tensor(&x, [n, n_in])));
+        for (n_rows, n_threads) in [(1, 1), (1, 3), (6, 1), (6, 3), (96, 3), (101, 1), (101, 3)] {
+            assert!(
+                all[..n_rows * n_out] == product(n_rows, n_threads),
+                "{precision:?}, {n_rows} rows, {n_threads} threads"
+            );
+        }
     }
 }
 
@@ -297,20 +308,6 @@ fn bf16_products_are_those_of_rounded_operands() {
         for (grad, plain_grad) in grads.iter().zip(&plain_grads) {
             close(&format!("gradient of bf16 {n}x{n_in}x{n_out}"), grad, plain_grad, 5e-6);
         }
-    }
-}
-
-#[test]
-fn bf16_does_not_depend_on_the_batch() {
-    let (n, n_in, n_out) = (101, 1300, 70);
-    let weight = tensor(&noise(9, [n_out, n_in], 1.0), [n_out, n_in]);
-    let linear = Linear::with_precision(weight, Precision::Bf16);
-    let x = noise(8, [n, n_in], 1.0);
-    let all = values(linear.apply(tensor(&x, [n, n_in])));
-    for (x, all) in x.chunks_exact(n_in).zip(all.chunks_exact(n_out)) {
-        let mut alone = vec![0.0; n_out];
-        linear.apply_rows(x, &mut alone);
-        assert_eq!(all, alone);
     }
 }
 
