@@ -73,7 +73,7 @@ impl CachedRow {
 
     /// Makes room for `n` more positions. A block that is not full and that something else holds is copied.
     fn grow(&mut self, n: usize) {
-        if self.len % BLOCK > 0 {
+        if !self.len.is_multiple_of(BLOCK) {
             Arc::make_mut(&mut self.blocks[self.len / BLOCK].0);
         }
         let stride = self.value_stride();
