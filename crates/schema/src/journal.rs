@@ -18,9 +18,9 @@ use crate::whole::{flush, kill_point};
 /// # let dir = tempfile::tempdir().unwrap();
 /// let path = dir.path().join("sampling.jsonl");
 /// let mut journal = collimate_schema::Journal::open(&path)?;
-/// let fresh: Vec<u32> = journal.chunk("0000", || Ok::<_, collimate_schema::RunError>(vec![1, 2, 3]))?;
-/// let stored: Vec<u32> = journal.chunk("0000", || unreachable!("it is journaled"))?;
-/// assert_eq!(fresh, stored);
+/// journal.keep("prompt 1", &vec![1, 2, 3])?;
+/// assert_eq!(journal.get("prompt 1")?, Some(vec![1, 2, 3]));
+/// assert_eq!(journal.get::<Vec<u32>>("prompt 2")?, None);
 /// # Ok::<_, collimate_schema::RunError>(())
 /// ```
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub struct Journal {
     /// Length of the whole lines, bytes.
     len: u64,
     n_lines: usize,
-    chunks: BTreeMap<String, Span>,
+    named: BTreeMap<String, Span>,
 }
 
 /// A line of the file.
@@ -41,11 +41,11 @@ struct Span {
     line: usize,
 }
 
-/// A line that holds a whole chunk.
+/// A line that can be found by its name.
 #[derive(Serialize, Deserialize)]
-struct Chunk<K, E> {
-    chunk: K,
-    entries: E,
+struct Named<N, E> {
+    name: N,
+    entry: E,
 }
 
 impl Journal {
@@ -67,14 +67,14 @@ impl Journal {
             file.set_len(whole as u64).map_err(|source| RunError::io("truncate", path, source))?;
         }
         let mut journal =
-            Journal { path: path.to_owned(), file, len: whole as u64, n_lines: 0, chunks: BTreeMap::new() };
+            Journal { path: path.to_owned(), file, len: whole as u64, n_lines: 0, named: BTreeMap::new() };
         let mut start = 0;
         for text in bytes[..whole].split_inclusive(|&it| it == b'\n') {
             journal.n_lines += 1;
             let span = Span { start, len: text.len(), line: journal.n_lines };
             start += text.len() as u64;
-            if let Ok(Chunk { chunk, .. }) = serde_json::from_slice::<Chunk<String, IgnoredAny>>(text) {
-                journal.chunks.insert(chunk, span);
+            if let Ok(Named { name, .. }) = serde_json::from_slice::<Named<String, IgnoredAny>>(text) {
+                journal.named.insert(name, span);
             } else {
                 serde_json::from_slice::<IgnoredAny>(text).map_err(|it| journal.corrupt(span.line, &it))?;
             }
@@ -90,9 +90,9 @@ impl Journal {
             .collect()
     }
 
-    /// The entries of all whole chunks, in the order in which they were journaled.
+    /// All named entries, in the order in which they were kept.
     pub fn all<T: DeserializeOwned>(&self) -> Result<Vec<T>, RunError> {
-        Ok(self.entries::<Chunk<String, Vec<T>>>()?.into_iter().flat_map(|it| it.entries).collect())
+        Ok(self.entries::<Named<IgnoredAny, T>>()?.into_iter().map(|it| it.entry).collect())
     }
 
     /// Number of whole lines.
@@ -110,28 +110,22 @@ impl Journal {
         self.append_line(entry).map(|_| ())
     }
 
-    /// The entries journaled under `key`, or else those that `compute` returns, journaled as a whole. `compute` is not called
-    /// for a chunk that is there; a chunk that a kill interrupted is computed again.
-    pub fn chunk<T, E>(&mut self, key: &str, compute: impl FnOnce() -> Result<Vec<T>, E>) -> Result<Vec<T>, E>
-    where
-        T: Serialize + DeserializeOwned,
-        E: From<RunError>,
-    {
-        if let Some(&span) = self.chunks.get(key) {
-            let text = self.read(span.start, span.len)?;
-            let chunk: Chunk<String, Vec<T>> =
-                serde_json::from_slice(&text).map_err(|it| self.corrupt(span.line, &it))?;
-            return Ok(chunk.entries);
-        }
-        let entries = compute()?;
-        let span = self.append_line(&Chunk { chunk: key, entries: &entries })?;
-        self.chunks.insert(key.to_owned(), span);
-        Ok(entries)
+    /// The entry kept as `name`, if there is one.
+    pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RunError> {
+        let Some(span) = self.named.get(name) else { return Ok(None) };
+        let text = self.read(span.start, span.len)?;
+        let named: Named<IgnoredAny, T> = serde_json::from_slice(&text).map_err(|it| self.corrupt(span.line, &it))?;
+        Ok(Some(named.entry))
     }
 
-    /// Number of whole chunks.
-    pub fn n_chunks(&self) -> usize {
-        self.chunks.len()
+    /// Keeps `entry` as `name`, unless something has that name already: what is done again gives the same again.
+    pub fn keep<T: Serialize>(&mut self, name: &str, entry: &T) -> Result<(), RunError> {
+        if self.named.contains_key(name) {
+            return Ok(());
+        }
+        let span = self.append_line(&Named { name, entry })?;
+        self.named.insert(name.to_owned(), span);
+        Ok(())
     }
 
     /// Flushes to the disk itself, so that a power cut loses nothing either.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use collimate_schema::{Journal, RunError};
+use collimate_schema::Journal;
 use expect_test::expect;
 use proptest::prelude::*;
 
@@ -42,20 +42,21 @@ proptest! {
 }
 
 #[test]
-fn a_chunk_cut_anywhere_is_computed_again_and_a_whole_one_never() {
+fn what_is_kept_is_found_unless_a_cut_tore_it() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("sampling.jsonl");
     let sample = |path: &Path| {
-        let mut n_computed = 0;
+        let mut n_sampled = 0;
         let mut journal = Journal::open(path).unwrap();
-        for key in ["0000", "0001", "0002"] {
-            let entries = journal.chunk(key, || {
-                n_computed += 1;
-                Ok::<_, RunError>(vec![format!("{key}-a"), format!("{key}-b")])
-            });
-            assert_eq!(entries.unwrap(), [format!("{key}-a"), format!("{key}-b")]);
+        for name in ["0000", "0001", "0002"] {
+            if journal.get::<Vec<String>>(name).unwrap().is_none() {
+                n_sampled += 1;
+                journal.keep(name, &[format!("{name}-a"), format!("{name}-b")]).unwrap();
+            }
+            assert_eq!(journal.get(name).unwrap(), Some(vec![format!("{name}-a"), format!("{name}-b")]));
         }
-        n_computed
+        assert_eq!(journal.all::<Vec<String>>().unwrap().len(), 3);
+        n_sampled
     };
     assert_eq!(sample(&path), 3);
     let whole = fs::read(&path).unwrap();
@@ -65,16 +66,6 @@ fn a_chunk_cut_anywhere_is_computed_again_and_a_whole_one_never() {
         assert_eq!(sample(&path), 3 - n_whole, "cut at byte {cut}");
         assert_eq!(fs::read(&path).unwrap(), whole);
     }
-}
-
-#[test]
-fn a_chunk_that_fails_leaves_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut journal = Journal::open(&dir.path().join("sampling.jsonl")).unwrap();
-    let failed =
-        journal.chunk::<u32, _>("0000", || Err(RunError::Locked { path: "run".into(), holder: "a test".to_owned() }));
-    assert!(failed.is_err());
-    assert!(journal.is_empty());
 }
 
 #[test]

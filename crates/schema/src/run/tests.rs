@@ -15,7 +15,15 @@ fn small_run(path: &Path) -> Result<Vec<Hash>, RunError> {
         let mut journal = run.journal("rollouts")?;
         let mut rollouts = Vec::new();
         for (ordinal, prompt) in prompts.iter().enumerate() {
-            rollouts.extend(journal.chunk(prompt, || Ok::<_, RunError>(vec![ordinal, ordinal + 10]))?);
+            let kept = match journal.get(prompt)? {
+                Some(kept) => kept,
+                None => {
+                    let sampled = vec![ordinal, ordinal + 10];
+                    journal.keep(prompt, &sampled)?;
+                    sampled
+                }
+            };
+            rollouts.extend(kept);
         }
         Ok::<_, RunError>(rollouts)
     })?;

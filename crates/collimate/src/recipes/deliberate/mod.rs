@@ -3,7 +3,7 @@
 //! G_base, shown spec(category), deliberates; a judge that reads the spec keeps what is good; the spec is taken away and the
 //! model fine-tuned on what is left (G_SFT); then a judge that reads spec and answer, never the thought, rewards it (G_spec).
 //!
-//! Every stage is an artefact of the run folder with its lineage. A killed run resumes at the stage, chunk or checkpoint that
+//! Every stage is an artefact of the run folder with its lineage. A killed run resumes at the stage, completion or checkpoint that
 //! it was at, and makes the same artefacts.
 
 mod arms;

@@ -238,7 +238,7 @@ impl Lab<'_> {
             .take(4)
             .map(|it| Kept { step, completion: it.completion.clone(), reward: it.reward })
             .collect();
-        self.run.journal(&format!("{stage}-samples"))?.chunk(&format!("step {step:05}"), || anyhow::Ok(kept))?;
+        self.run.journal(&format!("{stage}-samples"))?.keep(&format!("step {step:05}"), &kept)?;
         Ok(rewarded)
     }
 
