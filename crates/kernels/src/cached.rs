@@ -71,16 +71,19 @@ impl CachedRow {
         &self.blocks
     }
 
-    /// Makes room for `n` more positions. A block that is not full and that something else holds is copied.
-    fn grow(&mut self, n: usize) {
+    /// Makes room for `n` more positions, in `spare` blocks first. A block that is not full and that something else holds is
+    /// copied.
+    fn grow(&mut self, n: usize, spare: &mut Vec<Block>) {
         if !self.len.is_multiple_of(BLOCK) {
             Arc::make_mut(&mut self.blocks[self.len / BLOCK].0);
         }
         let stride = self.value_stride();
         let per_position = self.n_layers * self.heads.n_kv * BLOCK;
         while self.blocks.len() * BLOCK < self.len + n {
-            let (keys, values) = (vec![0.0; per_position * self.heads.width], vec![0.0; per_position * stride]);
-            self.blocks.push(Block(Arc::new(Stored { keys, values })));
+            self.blocks.push(spare.pop().unwrap_or_else(|| {
+                let (keys, values) = (vec![0.0; per_position * self.heads.width], vec![0.0; per_position * stride]);
+                Block(Arc::new(Stored { keys, values }))
+            }));
         }
     }
 
@@ -120,6 +123,7 @@ pub struct Plan {
     sequences: Vec<Range<usize>>, // of the step's N positions
     tiles: Vec<Tile>,
     mixed: Vec<f32>, // [tiles, K, TILE, H / K, d]
+    spare: Vec<Block>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -137,11 +141,16 @@ impl Plan {
         self.tiles.clear();
         let mut at = 0;
         for (sequence, (row, n)) in rows.iter_mut().zip(counts.iter().copied()).enumerate() {
-            row.grow(n);
+            row.grow(n, &mut self.spare);
             self.sequences.push(at..at + n);
             self.tiles.extend((0..n).step_by(TILE).map(|first| Tile { sequence, first, n: TILE.min(n - first) }));
             at += n;
         }
+    }
+
+    /// Takes the blocks of a finished sequence, for others; those that are shared go on.
+    pub fn recycle(&mut self, row: CachedRow) {
+        self.spare.extend(row.blocks.into_iter().filter(Block::is_unshared));
     }
 
     /// Ends it: the new positions count as cached.
@@ -170,6 +179,11 @@ pub fn cached_attention(
     let per_head = TILE * shared;
     plan.mixed.resize(plan.tiles.len() * heads.n_kv * per_head, 0.0);
     let (rows, tiles, sequences) = (&*rows, &plan.tiles, &plan.sequences);
+    let keys_of = |index: usize| {
+        let row = &rows[tiles.get(index / heads.n_kv)?.sequence];
+        let start = (layer * heads.n_kv + index % heads.n_kv) * heads.width * BLOCK;
+        Some((row, start..start + heads.width * BLOCK))
+    };
     plan.mixed.par_chunks_mut(per_head).enumerate().for_each(|(index, out)| {
         let (tile, head) = (tiles[index / heads.n_kv], index % heads.n_kv);
         let first = sequences[tile.sequence].start + tile.first;
@@ -177,7 +191,7 @@ pub fn cached_attention(
         let row = &rows[tile.sequence];
         let before = row.len + tile.first;
         SCRATCH.with_borrow_mut(|scratch| {
-            dispatch(Attend { row, layer, head, before, qkv, rotary, out, scratch });
+            dispatch(Attend { row, layer, head, before, qkv, rotary, out, scratch, next: keys_of(index + 1) });
         });
     });
     let width = heads.out_width();
@@ -202,6 +216,8 @@ struct Attend<'a> {
     rotary: &'a Rotary,
     out: &'a mut [f32], // [positions, H / K, d]
     scratch: &'a mut Scratch,
+    /// The sequence that is likely attended next, and where its keys lie in a block.
+    next: Option<(&'a CachedRow, Range<usize>)>,
 }
 
 /// Queries and scores of a tile.
@@ -216,7 +232,7 @@ impl WithSimd for Attend<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Attend { row, layer, head, before, qkv, rotary, out, scratch: (queries, scores) } = self;
+        let Attend { row, layer, head, before, qkv, rotary, out, scratch: (queries, scores), next } = self;
         let (heads, stride) = (row.heads, row.value_stride());
         let (width, n_shared) = (heads.width, heads.n_query / heads.n_kv);
         let positions = qkv.chunks_exact(heads.fused_width());
@@ -257,6 +273,9 @@ impl WithSimd for Attend<'_> {
                 at += if n_blocks == 1 && n_rows - at >= 4 { 4 } else { 1 };
             }
             index += n_blocks;
+        }
+        if let Some((row, keys)) = next {
+            row.blocks.iter().take(2).for_each(|it| fetch(&it.0.keys[keys.clone()]));
         }
         for (index, scores) in scores.chunks_exact_mut(columns).take(n_rows).enumerate() {
             let (seen, future) = scores.split_at_mut(before + index / n_shared + 1);

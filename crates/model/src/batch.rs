@@ -72,9 +72,9 @@ impl Batch {
             let more = if is_idle { inbox.recv().map_err(|_| TryRecvError::Disconnected) } else { inbox.try_recv() };
             match more {
                 Ok(sequences) => self.waiting.extend(sequences),
-                Err(TryRecvError::Empty) => self.step(),
                 Err(TryRecvError::Disconnected) if is_idle => return,
-                Err(TryRecvError::Disconnected) => self.step(),
+                // On one of the threads that compute: the others are then never waited for from outside.
+                Err(_) => rayon::scope(|_| self.step()),
             }
         }
     }
@@ -127,7 +127,7 @@ impl Batch {
         self.prefills.retain(|it| !it.samples.is_empty());
         for index in (0..self.live.len()).rev().filter(|it| !wanted(&self.live[*it])).collect::<Vec<_>>() {
             self.live.swap_remove(index);
-            self.rows.swap_remove(index);
+            self.decoder.recycle(self.rows.swap_remove(index));
         }
     }
 
@@ -176,7 +176,7 @@ impl Batch {
         for index in (0..self.live.len()).rev() {
             if let Some(stop) = self.live[index].stop(end, &self.codec) {
                 let sequence = self.live.swap_remove(index);
-                self.rows.swap_remove(index);
+                self.decoder.recycle(self.rows.swap_remove(index));
                 let to = sequence.to.clone();
                 let _ = to.send(sequence.complete(&self.codec, stop)); // nobody may be waiting any more
             }

@@ -72,6 +72,11 @@ impl Decoder {
         self.plan.end(rows);
     }
 
+    /// Takes back the memory of a sequence that is finished.
+    pub fn recycle(&mut self, row: CachedRow) {
+        self.plan.recycle(row);
+    }
+
     /// Logits over the vocabulary at the positions `which`, counted over the N tokens read last: [which, V] row by row.
     pub fn logits(&mut self, which: &[usize]) -> &[f32] {
         let Transformer { config, table, .. } = &self.transformer;
