@@ -6,7 +6,6 @@ use std::time::Instant;
 
 use anyhow::Context;
 use burn::Tensor;
-use burn::tensor::Device;
 use collimate_kernels::Linear;
 use collimate_model::{Config, Control, Encoded, Engine, Model, Weights};
 use collimate_schema::{By, Completion, Conversation, Request, RequestId, Sampler, Sampling, Seed, Trace};
@@ -14,6 +13,7 @@ use collimate_train::{Adam, AdamW, Advantages, Baseline, Batch, Rl, RlBatch, RlT
 use rand::Rng;
 use serde::Serialize;
 
+use crate::device::DeviceName;
 use crate::precision::Precision;
 use crate::recipes::learner::BATCH_POSITIONS;
 use crate::recipes::pretrain::harbor_codec;
@@ -75,6 +75,8 @@ pub struct Report {
     pub model: Option<String>,
     /// On what.
     pub shape: Shape,
+    /// Where it was computed.
+    pub device: DeviceName,
     /// What products were taken in.
     pub precision: Precision,
     /// Parameters of the model.
@@ -83,7 +85,7 @@ pub struct Report {
     pub tokens_per_second: f64,
     /// Of that median; training counts 6 per parameter and token plus attention, `None` elsewhere.
     pub gflops: Option<f64>,
-    /// This machine's own product rate, 2048 cubed, in the same run and precision.
+    /// The device's own product rate, 2048 cubed, in the same run and precision.
     pub matmul_gflops: f64,
     /// The most memory the process held, where the system tells.
     pub peak_memory_bytes: Option<u64>,
@@ -154,14 +156,15 @@ pub struct Learner {
     shape: Shape,
     /// The checkpoint directory, where there is one.
     name: Option<String>,
+    device: DeviceName,
     precision: Precision,
     model: Model,
     adam: Adam,
 }
 
 impl Learner {
-    /// Random weights of `shape`.
-    pub fn random(shape: Shape) -> Learner {
+    /// Random weights of `shape` on `device`.
+    pub fn random(shape: Shape, device: DeviceName) -> Learner {
         let codec = harbor_codec();
         let config = Config {
             hidden_size: shape.hidden,
@@ -177,14 +180,14 @@ impl Learner {
             bos_token_id: codec.tokenizer.control(Control::Bos),
             eos_token_id: codec.tokenizer.control(Control::End),
         };
-        let weights = Weights::init(&config, Seed(0), &Device::flex());
-        Learner::new(shape, None, Model { weights, codec })
+        let weights = Weights::init(&config, Seed(0), &device.device());
+        Learner::new(shape, None, device, Model { weights, codec })
     }
 
-    /// The weights of a checkpoint directory; `batch` sequences of `tokens`.
-    pub fn load(dir: &Path, batch: usize, tokens: usize) -> anyhow::Result<Learner> {
+    /// The weights of a checkpoint directory on `device`; `batch` sequences of `tokens`.
+    pub fn load(dir: &Path, batch: usize, tokens: usize, device: DeviceName) -> anyhow::Result<Learner> {
         let model =
-            Model::load(dir, &Device::flex()).with_context(|| format!("cannot use {} as a model", dir.display()))?;
+            Model::load(dir, &device.device()).with_context(|| format!("cannot use {} as a model", dir.display()))?;
         let config = model.weights.config();
         let shape = Shape {
             hidden: config.hidden_size,
@@ -196,13 +199,13 @@ impl Learner {
             batch,
             tokens,
         };
-        Ok(Learner::new(shape, Some(dir.display().to_string()), model))
+        Ok(Learner::new(shape, Some(dir.display().to_string()), device, model))
     }
 
-    fn new(shape: Shape, name: Option<String>, model: Model) -> Learner {
+    fn new(shape: Shape, name: Option<String>, device: DeviceName, model: Model) -> Learner {
         let cfg = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
         let adam = Adam::new(&model.weights, cfg, 1.0);
-        Learner { shape, name, precision: Precision::F32, model, adam }
+        Learner { shape, name, device, precision: Precision::F32, model, adam }
     }
 
     /// The same with products taken in `precision`.
@@ -221,13 +224,14 @@ impl Learner {
     }
 
     fn report(&self, work: &'static str, tokens_per_second: f64, gflops: Option<f64>) -> Report {
-        let &Learner { ref name, shape, precision, .. } = self;
+        let &Learner { ref name, shape, device, precision, .. } = self;
         let (model, parameters) = (name.clone(), self.model.weights.config().n_parameters());
-        let (peak_memory_bytes, matmul_gflops) = (peak_memory(), matmul_gflops(precision));
+        let (peak_memory_bytes, matmul_gflops) = (peak_memory(), matmul_gflops(device, precision));
         Report {
             work,
             model,
             shape,
+            device,
             precision,
             parameters,
             tokens_per_second,
@@ -302,13 +306,15 @@ fn median(rounds: usize, mut round: impl FnMut() -> anyhow::Result<usize>) -> an
 }
 
 /// GFLOP/s of a product of two matrices of 2048 squared, the best of five.
-fn matmul_gflops(precision: Precision) -> f64 {
+fn matmul_gflops(device: DeviceName, precision: Precision) -> f64 {
     const N: usize = 2048;
-    let square = || Tensor::<2>::ones([N, N], &Device::flex());
+    let device = device.device();
+    let square = || Tensor::<2>::ones([N, N], &device);
     let (x, linear) = (square(), Linear::with_precision(square(), precision.into()));
     let seconds = (0..5).map(|_| {
         let start = Instant::now();
         let _ = linear.apply(x.clone());
+        let _ = device.sync(); // a GPU only takes note of it until then
         start.elapsed().as_secs_f64()
     });
     2.0 * (N as f64).powi(3) / seconds.fold(f64::INFINITY, f64::min) / 1e9
@@ -339,7 +345,7 @@ mod tests {
     #[test]
     fn every_work_reports_a_rate() {
         let shape: Shape = "32,1,2,1,64,300,2,16".parse().expect("a shape");
-        for report in [train, generate, rl].map(|work| work(Learner::random(shape), 1)) {
+        for report in [train, generate, rl].map(|work| work(Learner::random(shape, DeviceName::Cpu), 1)) {
             let report = report.expect("measured");
             assert!(report.tokens_per_second > 0.0 && report.matmul_gflops > 0.0, "{report:?}");
         }
@@ -347,14 +353,14 @@ mod tests {
 
     #[test]
     fn a_checkpoint_is_measured_at_its_own_sizes() {
-        let random = Learner::random("32,1,2,1,64,300,2,16".parse().expect("a shape"));
+        let random = Learner::random("32,1,2,1,64,300,2,16".parse().expect("a shape"), DeviceName::Cpu);
         let folder = tempfile::tempdir().expect("a folder");
         let dir = folder.path().join("model");
         random.model.save(&dir, collimate_model::Stored::F32).expect("written");
-        let report = train(Learner::load(&dir, 3, 8).expect("read"), 1).expect("measured");
+        let report = train(Learner::load(&dir, 3, 8, DeviceName::Cpu).expect("read"), 1).expect("measured");
         let vocabulary = harbor_codec().tokenizer.vocab_size();
         assert_eq!(report.shape, Shape { vocabulary, batch: 3, tokens: 8, ..random.shape });
         assert_eq!(report.model, Some(dir.display().to_string()));
-        assert!(Learner::load(folder.path(), 3, 8).is_err());
+        assert!(Learner::load(folder.path(), 3, 8, DeviceName::Cpu).is_err());
     }
 }

@@ -7,6 +7,7 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::bench::Shape;
 use crate::commands::{self, Exit};
+use crate::device::DeviceName;
 use crate::output;
 use crate::precision::Precision;
 
@@ -92,6 +93,9 @@ pub struct RunArgs {
     /// The run folder, made or resumed [default: runs/COMMAND]
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub device: DeviceName,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -146,6 +150,9 @@ pub struct ModelArgs {
     /// Seed of the samples
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub device: DeviceName,
 }
 
 fn share(text: &str) -> Result<f32, String> {
@@ -258,6 +265,9 @@ pub struct BenchArgs {
     /// What products are taken in
     #[arg(long, value_enum, default_value_t)]
     pub precision: Precision,
+    /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub device: DeviceName,
     /// Rounds, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub rounds: usize,

@@ -121,6 +121,16 @@ fn wrong_usage_exits_2() {
     );
     check(
         dir.path(),
+        &["bench", "train", "--device", "gpu"],
+        expect![[r#"
+            error: invalid value 'gpu' for '--device <NAME>': no such device: use cpu, cuda, cuda:N, vulkan, vulkan:N or metal
+
+            For more information, try '--help'.
+            exit 2
+        "#]],
+    );
+    check(
+        dir.path(),
         &["pretrain", "harbor", "--config", "tinny", "--dry-run"],
         expect![[r#"
             error: unknown config `tinny`: did you mean `tiny`? use `base`, `tiny` or a TOML file

@@ -7,10 +7,12 @@ use burn::tensor::{Shape, TensorData};
 
 /// Whether `x` lives on Flex, with or without autodiff.
 pub(crate) fn on_flex<const D: usize>(x: &Tensor<D>) -> bool {
-    match x.device().as_dispatch() {
-        DispatchDevice::Flex(_) => true,
-        DispatchDevice::Autodiff(device) => matches!(**device, DispatchDevice::Flex(_)),
-    }
+    let device = x.device();
+    let device = match device.as_dispatch() {
+        DispatchDevice::Autodiff(device) => device,
+        plain => plain,
+    };
+    matches!(device, DispatchDevice::Flex(_))
 }
 
 /// A Flex tensor that owns `values`, row-major.

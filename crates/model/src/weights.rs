@@ -178,6 +178,11 @@ impl Weights {
         &self.config
     }
 
+    /// Where they are, and are computed with.
+    pub fn device(&self) -> Device {
+        self.tensors.values().next().expect("every shape has tensors").device()
+    }
+
     /// Every tensor with its Hugging Face name, sorted by name.
     pub fn tensors(&self) -> &BTreeMap<String, Tensor<2>> {
         &self.tensors

@@ -19,8 +19,8 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     };
     let (batch, tokens) = (args.batch.unwrap_or(batch), args.tokens.unwrap_or(tokens));
     let learner = match &args.model {
-        Some(dir) => Learner::load(dir, batch, tokens)?,
-        None => Learner::random(Shape { batch, tokens, ..args.shape }),
+        Some(dir) => Learner::load(dir, batch, tokens, args.device)?,
+        None => Learner::random(Shape { batch, tokens, ..args.shape }, args.device),
     };
     let learner = learner.in_precision(args.precision);
     let context = learner.context();
@@ -42,6 +42,9 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         ("parameters", format!("{:.2} M", report.parameters as f64 / 1e6)),
         ("product rate", format!("{:.0} GFLOP/s (2048 cubed, {})", report.matmul_gflops, report.precision)),
     ];
+    if !report.device.is_cpu() {
+        rows.insert(0, ("device", report.device.to_string()));
+    }
     if let Some(model) = report.model {
         rows.insert(0, ("model", model));
     }

@@ -1,11 +1,11 @@
 //! `deliberate` and `quickstart`: the same recipe, full and small.
 
-use burn::tensor::Device;
 use collimate_schema::{Hash, RunFolder};
 use serde::Serialize;
 
 use super::{Exit, RESULTS, TABLE};
 use crate::cli::RunArgs;
+use crate::device::On;
 use crate::progress::Progress;
 use crate::recipes::deliberate::{Deliberate, base, deliberate, quickstart, tiny};
 use crate::recipes::harbor::Harbor;
@@ -35,10 +35,10 @@ pub(super) fn run_named(args: &RunArgs, command: &str, named: &config::Named<Del
         output::print(&cfg.plan());
         return Ok(Exit::Ok);
     }
-    let model = embedded::harbor_base(&Device::flex())?;
+    let model = embedded::harbor_base(&args.device.device())?;
     let world = Harbor::default();
     let identity = Identity { recipe: &cfg, base: model.hash(), spec: Hash::of_json(world.spec()) };
-    let folder = RunFolder::open(args.out_or(command), "deliberate", &identity)?;
+    let folder = RunFolder::open(args.out_or(command), "deliberate", &On { config: identity, device: args.device })?;
     let table = folder.path().join(TABLE);
     let finished = folder.lineage().iter().any(|it| it.id.name == TABLE) && table.exists();
     if !finished {

@@ -4,6 +4,7 @@ use collimate_schema::RunFolder;
 
 use super::Exit;
 use crate::cli::RunArgs;
+use crate::device::On;
 use crate::progress::Progress;
 use crate::recipes::pretrain::{Pretrain, base, pretrain, tiny};
 use crate::{config, output};
@@ -22,8 +23,8 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         ));
         return Ok(Exit::Ok);
     }
-    let folder = RunFolder::open(args.out_or("pretrain"), "pretrain", &cfg)?;
-    let accuracies = pretrain(&folder, &cfg, &Progress::new(args.quiet))?;
+    let folder = RunFolder::open(args.out_or("pretrain"), "pretrain", &On { config: &cfg, device: args.device })?;
+    let accuracies = pretrain(&folder, &cfg, &args.device.device(), &Progress::new(args.quiet))?;
     if args.json {
         output::print_json(&accuracies.value)?;
     } else {

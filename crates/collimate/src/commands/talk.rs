@@ -1,7 +1,6 @@
 //! What `sample` and `chat` share: a model, what it is shown, and how its turns read.
 
 use anyhow::Context;
-use burn::tensor::Device;
 use collimate_model::{Engine, Model};
 use collimate_schema::{
     Brief, Completion, Conversation, Malformed, Parsed, Request, RequestId, Sampler, Sampling, Seed,
@@ -23,7 +22,7 @@ pub(super) struct Speaker {
 impl Speaker {
     pub(super) fn new(args: &ModelArgs) -> anyhow::Result<Speaker> {
         let brief = args.spec.as_deref().map(|it| brief_of(it, args.category.as_deref())).transpose()?;
-        let device = Device::flex();
+        let device = args.device.device();
         let model = match &args.model {
             Some(dir) => {
                 Model::load(dir, &device).with_context(|| format!("cannot use {} as a model", dir.display()))?

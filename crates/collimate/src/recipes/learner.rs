@@ -22,18 +22,19 @@ pub(super) struct Learner {
 }
 
 impl Learner {
-    /// The learner of `stage` and the steps it has behind it: resumed from its newest checkpoint, or fresh from `start`.
+    /// The learner of `stage` and the steps it has behind it: resumed from its newest checkpoint, or fresh from `start`,
+    /// which is on `device` too.
     pub(super) fn resume_or(
         run: &RunFolder,
         stage: &str,
         (adamw, muon): (AdamW, Option<Muon>),
+        device: &Device,
         start: impl FnOnce() -> Weights,
     ) -> anyhow::Result<(u64, Learner)> {
-        let device = Device::flex();
         let (n_done, mut learner) = match run.resume_from(stage)? {
             Some((step, dir)) => {
-                let weights = Weights::load(&dir.join("model"), &device)?;
-                let adam = Adam::load(&dir.join("adam.safetensors"), weights.config(), adamw, MAX_NORM, &device)?;
+                let weights = Weights::load(&dir.join("model"), device)?;
+                let adam = Adam::load(&dir.join("adam.safetensors"), weights.config(), adamw, MAX_NORM, device)?;
                 (step, Learner { weights, adam })
             }
             None => {

@@ -33,7 +33,7 @@ use crate::progress::Progress;
 
 pub use config::{Data, Deliberate, ExamSize, Rl, Sft, base, quickstart, tiny};
 
-/// Runs the recipe in `run` and returns the card; every artefact is in the folder.
+/// Runs the recipe in `run`, on the device of `base`, and returns the card; every artefact is in the folder.
 pub fn deliberate(
     run: &RunFolder,
     cfg: &Deliberate,
@@ -51,6 +51,7 @@ pub fn deliberate(
             cfg,
             world,
             base,
+            device: base.weights.device(),
             base_id: base_id.clone(),
             judge: base.engine(),
             seed: Seed(number),
@@ -156,6 +157,8 @@ struct Lab<'a> {
     cfg: &'a Deliberate,
     world: &'a dyn World,
     base: &'a Model,
+    /// Where everything is computed.
+    device: Device,
     base_id: ArtifactId,
     /// G_base as teacher and judge: spec-agnostic, it sees a spec only in its context.
     judge: Engine,
@@ -171,8 +174,8 @@ struct Trained {
 }
 
 impl Trained {
-    fn load(dir: &Artifact<PathBuf>) -> anyhow::Result<Trained> {
-        let model = Model::load(&dir.value.join("model"), &Device::flex())?;
+    fn load(dir: &Artifact<PathBuf>, device: &Device) -> anyhow::Result<Trained> {
+        let model = Model::load(&dir.value.join("model"), device)?;
         Ok(Trained { id: dir.id.clone(), model })
     }
 }

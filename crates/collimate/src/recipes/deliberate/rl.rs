@@ -84,7 +84,7 @@ impl Lab<'_> {
         let parents: [&ArtifactId; 2] = [&start.id, &self.base_id];
         let dir = self.run.stage_dir(&stage, &parents, |dir| {
             let (done, mut learner) =
-                Learner::resume_or(self.run, &stage, (ADAMW, None), || start.model.weights.clone())?;
+                Learner::resume_or(self.run, &stage, (ADAMW, None), &self.device, || start.model.weights.clone())?;
             let reference = Transformer::new(&start.model.weights);
             let mut metrics = self.run.metrics(&stage, done)?;
             let bar = self.progress.stage(&stage, cfg.steps);
@@ -136,9 +136,9 @@ impl Lab<'_> {
                 .run
                 .dir(&milestone(&stage, step))?
                 .with_context(|| format!("{stage}: the policy of step {step} is gone"))?;
-            milestones.push(Milestone { step, policy: Trained::load(&kept)? });
+            milestones.push(Milestone { step, policy: Trained::load(&kept, &self.device)? });
         }
-        Ok(Reinforced { policy: Trained::load(&dir)?, milestones })
+        Ok(Reinforced { policy: Trained::load(&dir, &self.device)?, milestones })
     }
 
     /// The prompts of every step, one after the other.

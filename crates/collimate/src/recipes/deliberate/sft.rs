@@ -34,7 +34,7 @@ impl Lab<'_> {
             self.run.write(&self.at(&format!("{name}-mask-proof")), &proof, &parents)?;
             let schedule = Schedule { peak: cfg.lr, floor: cfg.lr / 10.0, n_warmup: cfg.warmup, n_steps: cfg.steps };
             let (start, mut learner) =
-                Learner::resume_or(self.run, &stage, (ADAMW, None), || self.base.weights.clone())?;
+                Learner::resume_or(self.run, &stage, (ADAMW, None), &self.device, || self.base.weights.clone())?;
             let mut metrics = self.run.metrics(&stage, start)?;
             let bar = self.progress.stage(&stage, cfg.steps);
             bar.advance(start);
@@ -61,7 +61,7 @@ impl Lab<'_> {
             model.save(&dir.join("model"), Stored::F32)?;
             anyhow::Ok(())
         })?;
-        Trained::load(&dir)
+        Trained::load(&dir, &self.device)
     }
 }
 

@@ -163,18 +163,23 @@ impl Pretrain {
     }
 }
 
-/// Trains the base model, stores it in bf16 as a Hugging Face directory `model/` of the run, and measures the stored file.
-pub fn pretrain(run: &RunFolder, cfg: &Pretrain, progress: &Progress) -> anyhow::Result<Artifact<Accuracies>> {
+/// Trains the base model on `device`, stores it in bf16 as a Hugging Face directory `model/` of the run, and measures the stored file.
+pub fn pretrain(
+    run: &RunFolder,
+    cfg: &Pretrain,
+    device: &Device,
+    progress: &Progress,
+) -> anyhow::Result<Artifact<Accuracies>> {
     let codec = harbor_codec();
     let seed = Seed(cfg.seed);
     let stored = run.stage_dir("model", &[], |dir| {
-        let (weights, n_tokens) = train(run, cfg, &codec, progress)?;
+        let (weights, n_tokens) = train(run, cfg, &codec, device, progress)?;
         let model = Model::new(weights, codec.clone())?;
         model.save(&dir.join("harbor-base"), Stored::Bf16)?;
         anyhow::Ok(write_whole(&dir.join("tokens"), n_tokens.to_string().as_bytes())?)
     })?;
     let accuracies = run.stage("accuracies", &[&stored.id], || {
-        let model = Model::load(&stored.value.join("harbor-base"), &Device::flex())?;
+        let model = Model::load(&stored.value.join("harbor-base"), device)?;
         measure(run, &model, cfg.measured, seed, progress)
     })?;
     let tokens = std::fs::read_to_string(stored.value.join("tokens"))?;
@@ -196,15 +201,21 @@ fn model_card(cfg: &Pretrain, tokens: &str, accuracies: &Accuracies) -> String {
 }
 
 /// Trains the base model in `run`, or resumes; returns the trained weights and the number of tokens seen.
-fn train(run: &RunFolder, cfg: &Pretrain, codec: &Codec, progress: &Progress) -> anyhow::Result<(Weights, u64)> {
+fn train(
+    run: &RunFolder,
+    cfg: &Pretrain,
+    codec: &Codec,
+    device: &Device,
+    progress: &Progress,
+) -> anyhow::Result<(Weights, u64)> {
     let seed = Seed(cfg.seed);
     let muon = Muon { momentum: 0.95, weight_decay: cfg.weight_decay };
     let adamw = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: cfg.weight_decay };
     let weights = match &cfg.start {
-        Some(dir) => Weights::load(dir, &Device::flex())?,
-        None => Weights::init(&cfg.model(codec), seed.child("weights"), &Device::flex()),
+        Some(dir) => Weights::load(dir, device)?,
+        None => Weights::init(&cfg.model(codec), seed.child("weights"), device),
     };
-    let (start, mut learner) = Learner::resume_or(run, "pretrain", (adamw, Some(muon)), || weights)?;
+    let (start, mut learner) = Learner::resume_or(run, "pretrain", (adamw, Some(muon)), device, || weights)?;
     learner.weights = learner.weights.in_precision(cfg.precision.into());
     let mut metrics = run.metrics("pretrain", start)?;
     let mut n_tokens = metrics.rows()?.iter().rev().find_map(|it| it.get("tokens")).unwrap_or(0.0) as u64;
