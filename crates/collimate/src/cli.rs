@@ -258,6 +258,9 @@ pub struct BenchArgs {
     /// What products are taken in
     #[arg(long, value_enum, default_value_t)]
     pub precision: Precision,
+    /// Training keeps a layer's input only and computes its activations again: less memory, more arithmetic
+    #[arg(long)]
+    pub recompute: bool,
     /// Rounds, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub rounds: usize,

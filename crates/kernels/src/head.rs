@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::device::{on_flex, tensor};
 use crate::lanes::{exp, simd};
 use crate::linear::Panels;
-use crate::packed::{PANEL, Part, TASK_ROWS};
+use crate::packed::{PANEL, Packed, Part, TASK_ROWS};
 use crate::softmax::{Norm, PART, Sums};
 use crate::{Linear, plain};
 
@@ -73,18 +73,21 @@ struct Head {
     hidden: FlexTensor,
     weight: FlexTensor,
     panels: Arc<Panels>,
+    /// The table arranged for logits, which are computed in both passes.
+    table: Arc<Packed>,
     targets: Arc<[u32]>,
 }
 
 impl Head {
     fn new(hidden: FlexTensor, weight: FlexTensor, panels: Arc<Panels>, targets: Arc<[u32]>) -> Head {
-        Head { hidden: hidden.to_contiguous(), weight: weight.to_contiguous(), panels, targets }
+        let (hidden, weight) = (hidden.to_contiguous(), weight.to_contiguous());
+        Head { table: panels.forward(&weight), hidden, weight, panels, targets }
     }
 
     /// [n, 2] with the norm of each row.
     fn forward(&self) -> (FlexTensor, Vec<Norm>) {
         let [n_tokens, width] = self.hidden.layout().shape().dims();
-        let (hidden, table) = (self.hidden.storage::<f32>(), self.panels.forward(&self.weight));
+        let (hidden, table) = (self.hidden.storage::<f32>(), &self.table);
         let n_parts = table.n_panels().div_ceil(PART / PANEL);
         // Task by task: some rows with one part of the vocabulary.
         let tasks = (0..n_tokens.div_ceil(TASK_ROWS) * n_parts).into_par_iter();
@@ -146,7 +149,7 @@ impl Head {
         let mut d_active = vec![0.0_f32; hidden.len()];
         let mut d_table = vec![0.0_f32; n_vocab * width];
         if !active.is_empty() {
-            let (forward, backward) = (self.panels.forward(&self.weight), self.panels.backward(&self.weight));
+            let (forward, backward) = (&self.table, self.panels.backward(&self.weight));
             let inputs = self.panels.inputs(&hidden, width);
             let mut logits = Vec::new();
             for first in (0..forward.n_panels()).step_by(PART / PANEL) {
