@@ -9,6 +9,7 @@ use std::sync::Arc;
 use burn::Tensor;
 use burn::tensor::Device;
 use collimate_kernels::{Heads, Linear, Rotary, attention, embed, recompute, rms_norm, swiglu};
+use rayon::prelude::*;
 
 use crate::{Config, Weights, WeightsError};
 
@@ -59,7 +60,7 @@ impl Transformer {
         Transformer::arrange(weights, |matrix| Linear::with_precision(matrix, weights.precision()).passing())
     }
 
-    fn arrange(weights: &Weights, linear: impl Fn(Tensor<2>) -> Linear) -> Transformer {
+    fn arrange(weights: &Weights, linear: impl Fn(Tensor<2>) -> Linear + Sync) -> Transformer {
         let (config, tensors) = (weights.config(), weights.tensors());
         let get = |name: &str| tensors[name].clone();
         let layer = |index: usize| {
@@ -78,7 +79,7 @@ impl Transformer {
             heads: config.heads(),
             rotary: Rotary::new(config.max_position_embeddings, config.head_dim, config.rope_theta),
             table: linear(get(TABLE)),
-            layers: (0..config.num_hidden_layers).map(layer).collect(),
+            layers: (0..config.num_hidden_layers).into_par_iter().map(layer).collect(),
             norm: get(NORM),
             recomputes: weights.recomputes(),
             config: config.clone(),
