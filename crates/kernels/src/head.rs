@@ -16,7 +16,7 @@ use rayon::prelude::*;
 use crate::device::{on_flex, tensor};
 use crate::lanes::{exp, simd};
 use crate::linear::Panels;
-use crate::packed::{PANEL, Packed, Part, TASK_ROWS};
+use crate::packed::{PANEL, Part, TASK_ROWS};
 use crate::softmax::{Norm, PART, Sums};
 use crate::{Linear, plain};
 
@@ -73,21 +73,18 @@ struct Head {
     hidden: FlexTensor,
     weight: FlexTensor,
     panels: Arc<Panels>,
-    /// The table arranged for logits, which are computed in both passes.
-    table: Arc<Packed>,
     targets: Arc<[u32]>,
 }
 
 impl Head {
     fn new(hidden: FlexTensor, weight: FlexTensor, panels: Arc<Panels>, targets: Arc<[u32]>) -> Head {
-        let (hidden, weight) = (hidden.to_contiguous(), weight.to_contiguous());
-        Head { table: panels.forward(&weight), hidden, weight, panels, targets }
+        Head { hidden: hidden.to_contiguous(), weight: weight.to_contiguous(), panels, targets }
     }
 
     /// [n, 2] with the norm of each row.
     fn forward(&self) -> (FlexTensor, Vec<Norm>) {
         let [n_tokens, width] = self.hidden.layout().shape().dims();
-        let (hidden, table) = (self.hidden.storage::<f32>(), &self.table);
+        let (hidden, table) = (self.hidden.storage::<f32>(), self.panels.forward(&self.weight));
         let n_parts = table.n_panels().div_ceil(PART / PANEL);
         // Task by task: some rows with one part of the vocabulary.
         let tasks = (0..n_tokens.div_ceil(TASK_ROWS) * n_parts).into_par_iter();
@@ -149,17 +146,19 @@ impl Head {
         let mut d_active = vec![0.0_f32; hidden.len()];
         let mut d_table = vec![0.0_f32; n_vocab * width];
         if !active.is_empty() {
-            let (forward, backward) = (&self.table, self.panels.backward(&self.weight));
-            let inputs = self.panels.inputs(&hidden, width);
+            let inputs = self.panels.by_rows(&hidden, width);
             let mut logits = Vec::new();
-            for first in (0..forward.n_panels()).step_by(PART / PANEL) {
-                let panels = first..(first + PART / PANEL).min(forward.n_panels());
-                let columns = forward.columns(&panels);
+            for first in (0..n_vocab).step_by(PART) {
+                let columns = first..(first + PART).min(n_vocab);
+                let part = columns.start * width..columns.end * width;
+                // Both arrangements of the whole table would be the most memory that a step needs.
+                let table = &self.weight.storage::<f32>()[part.clone()];
+                let (forward, backward) = (self.panels.by_columns(table, width), self.panels.by_rows(table, width));
                 logits.resize(active.len() * columns.len(), 0.0);
                 let tasks = logits.par_chunks_mut(TASK_ROWS * columns.len()).zip(slopes.par_chunks(TASK_ROWS));
                 let rows = hidden.par_chunks(TASK_ROWS * width).zip(d_active.par_chunks_mut(TASK_ROWS * width));
                 tasks.zip(rows).for_each(|((logits, slopes), (hidden, d_hidden))| {
-                    forward.multiply(Part { inner: 0..width, panels: panels.clone() }, hidden, logits, false);
+                    forward.multiply(forward.whole(), hidden, logits, false);
                     simd(
                         #[inline(always)]
                         || {
@@ -168,9 +167,9 @@ impl Head {
                             }
                         },
                     );
-                    backward.multiply(Part { inner: columns.clone(), ..backward.whole() }, logits, d_hidden, first > 0);
+                    backward.multiply(backward.whole(), logits, d_hidden, first > 0);
                 });
-                inputs.outer(&logits, &mut d_table[columns.start * width..columns.end * width]);
+                inputs.outer(&logits, &mut d_table[part]);
             }
         }
         let mut d_hidden = vec![0.0_f32; n_tokens * width];

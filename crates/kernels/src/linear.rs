@@ -102,23 +102,22 @@ impl Panels {
 
     /// Of Wᵀ [in, out], for y = x Wᵀ.
     pub(crate) fn forward(&self, weight: &FlexTensor) -> Arc<Packed> {
-        self.forward.get(|| {
-            let [n_out, n_in] = weight.layout().shape().dims();
-            Packed::new(self.precision, [n_in, n_out], Source::Columns(weight.storage::<f32>()))
-        })
+        self.forward.get(|| self.by_columns(weight.storage(), weight.layout().shape().dims::<2>()[1]))
     }
 
     /// Of W [out, in], for dx = dy W.
-    pub(crate) fn backward(&self, weight: &FlexTensor) -> Arc<Packed> {
-        self.backward.get(|| {
-            let [n_out, n_in] = weight.layout().shape().dims();
-            Packed::new(self.precision, [n_out, n_in], Source::Rows(weight.storage::<f32>()))
-        })
+    fn backward(&self, weight: &FlexTensor) -> Arc<Packed> {
+        self.backward.get(|| self.by_rows(weight.storage(), weight.layout().shape().dims::<2>()[1]))
     }
 
-    /// Of inputs x [N, in], for dW = dyᵀ x.
-    pub(crate) fn inputs(&self, x: &[f32], n_in: usize) -> Packed {
-        Packed::new(self.precision, [x.len() / n_in, n_in], Source::Rows(x))
+    /// A matrix [inner, columns] that `values` has column by column: some rows of W for logits.
+    pub(crate) fn by_columns(&self, values: &[f32], inner: usize) -> Packed {
+        Packed::new(self.precision, [inner, values.len() / inner], Source::Columns(values))
+    }
+
+    /// A matrix [inner, columns] that `values` has row by row: inputs x [N, in] for dW = dyᵀ x, some rows of W for dx.
+    pub(crate) fn by_rows(&self, values: &[f32], columns: usize) -> Packed {
+        Packed::new(self.precision, [values.len() / columns, columns], Source::Rows(values))
     }
 }
 
@@ -175,7 +174,7 @@ impl<C: CheckpointStrategy> Product for Autodiff<Flex, C> {
                 }
                 if let Some(node) = weight_node {
                     let mut dw = vec![0.0_f32; n_out * n_in];
-                    panels.inputs(x.storage::<f32>(), n_in).outer(grad.storage::<f32>(), &mut dw);
+                    panels.by_rows(x.storage::<f32>(), n_in).outer(grad.storage::<f32>(), &mut dw);
                     grads.register::<Flex>(node.id, tensor(dw, [n_out, n_in]));
                 }
             }
