@@ -214,6 +214,12 @@ impl Learner {
         Learner { precision, model, ..self }
     }
 
+    /// The same whose training computes activations again, if `recomputes`.
+    pub fn recomputing(self, recomputes: bool) -> Learner {
+        let model = Model { weights: self.model.weights.recomputing(recomputes), ..self.model };
+        Learner { model, ..self }
+    }
+
     /// The longest sequence the model takes.
     pub fn context(&self) -> usize {
         self.model.weights.config().max_position_embeddings

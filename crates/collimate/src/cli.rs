@@ -268,6 +268,9 @@ pub struct BenchArgs {
     /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
     #[arg(long, value_name = "NAME", default_value_t)]
     pub device: DeviceName,
+    /// Training keeps a layer's input only and computes its activations again: less memory, more arithmetic
+    #[arg(long)]
+    pub recompute: bool,
     /// Rounds, of which the median counts
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub rounds: usize,

@@ -146,17 +146,19 @@ impl Head {
         let mut d_active = vec![0.0_f32; hidden.len()];
         let mut d_table = vec![0.0_f32; n_vocab * width];
         if !active.is_empty() {
-            let (forward, backward) = (self.panels.forward(&self.weight), self.panels.backward(&self.weight));
-            let inputs = self.panels.inputs(&hidden, width);
+            let inputs = self.panels.by_rows(&hidden, width);
             let mut logits = Vec::new();
-            for first in (0..forward.n_panels()).step_by(PART / PANEL) {
-                let panels = first..(first + PART / PANEL).min(forward.n_panels());
-                let columns = forward.columns(&panels);
+            for first in (0..n_vocab).step_by(PART) {
+                let columns = first..(first + PART).min(n_vocab);
+                let part = columns.start * width..columns.end * width;
+                // Both arrangements of the whole table would be the most memory that a step needs.
+                let table = &self.weight.storage::<f32>()[part.clone()];
+                let (forward, backward) = (self.panels.by_columns(table, width), self.panels.by_rows(table, width));
                 logits.resize(active.len() * columns.len(), 0.0);
                 let tasks = logits.par_chunks_mut(TASK_ROWS * columns.len()).zip(slopes.par_chunks(TASK_ROWS));
                 let rows = hidden.par_chunks(TASK_ROWS * width).zip(d_active.par_chunks_mut(TASK_ROWS * width));
                 tasks.zip(rows).for_each(|((logits, slopes), (hidden, d_hidden))| {
-                    forward.multiply(Part { inner: 0..width, panels: panels.clone() }, hidden, logits, false);
+                    forward.multiply(forward.whole(), hidden, logits, false);
                     simd(
                         #[inline(always)]
                         || {
@@ -165,9 +167,9 @@ impl Head {
                             }
                         },
                     );
-                    backward.multiply(Part { inner: columns.clone(), ..backward.whole() }, logits, d_hidden, first > 0);
+                    backward.multiply(backward.whole(), logits, d_hidden, first > 0);
                 });
-                inputs.outer(&logits, &mut d_table[columns.start * width..columns.end * width]);
+                inputs.outer(&logits, &mut d_table[part]);
             }
         }
         let mut d_hidden = vec![0.0_f32; n_tokens * width];

@@ -1,7 +1,7 @@
-//! Products with a weight matrix: y = x Wᵀ, its input gradient dy W and its weight gradient dyᵀ x. Weights are rearranged once
-//! per state of the weights.
+//! Products with a weight matrix: y = x Wᵀ, its input gradient dy W and its weight gradient dyᵀ x. Weights are rearranged for
+//! them, once and for all or each time anew.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use burn::Tensor;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
@@ -31,12 +31,24 @@ impl Linear {
     /// The same with operands rounded to `precision`; the weight itself and its gradient stay f32. Devices other than Flex
     /// multiply in f32.
     pub fn with_precision(weight: Tensor<2>, precision: Precision) -> Linear {
-        Linear { weight, panels: Arc::new(Panels { precision, ..Panels::default() }) }
+        Linear { weight, panels: Panels::new(precision, true) }
+    }
+
+    /// The same, whose panels last as long as a product reads them and are then made anew: for training, where a weight serves
+    /// a few large products and memory is short. Products that run side by side share them.
+    pub fn passing(self) -> Linear {
+        Linear { panels: Panels::new(self.panels.precision, false), ..self }
     }
 
     /// The same matrix as the leaf of an autodiff graph, with the same panels.
     pub fn tracked(&self) -> Linear {
-        Linear { weight: self.weight.clone().autodiff().require_grad(), panels: self.panels.clone() }
+        self.over(self.weight.clone().autodiff().require_grad())
+    }
+
+    /// With `weight`, the same numbers as the leaf of another graph or of none, and the same panels.
+    pub fn over(&self, weight: Tensor<2>) -> Linear {
+        assert_eq!(weight.dims(), self.weight.dims(), "the weight must be the same");
+        Linear { weight, panels: self.panels.clone() }
     }
 
     /// The matrix, [out, in].
@@ -64,11 +76,8 @@ impl Linear {
         let [n_out, n_in] = self.weight.dims();
         assert_eq!((x.len() % n_in, x.len() / n_in * n_out), (0, out.len()), "whole rows in and out");
         if on_flex(&self.weight) {
-            let panels = self.panels.forward.get_or_init(|| {
-                let weight = self.weight.to_data();
-                self.panels.arrange_forward(weight.as_slice().expect("weights are f32"), [n_out, n_in])
-            });
-            panels.product(x, out);
+            let weight = self.weight.clone().try_into_primitive::<Flex>().expect("no autodiff");
+            self.panels.forward(&weight.to_contiguous()).product(x, out);
         } else {
             let x = Tensor::from_data(TensorData::new(x.to_vec(), [x.len() / n_in, n_in]), &self.weight.device());
             let product = self.apply(x).into_data();
@@ -78,34 +87,57 @@ impl Linear {
 }
 
 /// The two arrangements of a weight matrix, and what its products round to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Panels {
     precision: Precision,
-    forward: OnceLock<Packed>,
-    backward: OnceLock<Packed>,
+    forward: Arranged,
+    backward: Arranged,
 }
 
 impl Panels {
-    /// Of Wᵀ [in, out], for y = x Wᵀ.
-    pub(crate) fn forward(&self, weight: &FlexTensor) -> &Packed {
-        self.forward.get_or_init(|| self.arrange_forward(weight.storage::<f32>(), weight.layout().shape().dims()))
+    fn new(precision: Precision, keeps: bool) -> Arc<Panels> {
+        let arranged = || Arranged { keeps, last: Mutex::default() };
+        Arc::new(Panels { precision, forward: arranged(), backward: arranged() })
     }
 
-    fn arrange_forward(&self, weight: &[f32], [n_out, n_in]: [usize; 2]) -> Packed {
-        Packed::new(self.precision, [n_in, n_out], Source::Columns(weight))
+    /// Of Wᵀ [in, out], for y = x Wᵀ.
+    pub(crate) fn forward(&self, weight: &FlexTensor) -> Arc<Packed> {
+        self.forward.get(|| self.by_columns(weight.storage(), weight.layout().shape().dims::<2>()[1]))
     }
 
     /// Of W [out, in], for dx = dy W.
-    pub(crate) fn backward(&self, weight: &FlexTensor) -> &Packed {
-        self.backward.get_or_init(|| {
-            let [n_out, n_in] = weight.layout().shape().dims();
-            Packed::new(self.precision, [n_out, n_in], Source::Rows(weight.storage::<f32>()))
-        })
+    fn backward(&self, weight: &FlexTensor) -> Arc<Packed> {
+        self.backward.get(|| self.by_rows(weight.storage(), weight.layout().shape().dims::<2>()[1]))
     }
 
-    /// Of inputs x [N, in], for dW = dyᵀ x.
-    pub(crate) fn inputs(&self, x: &[f32], n_in: usize) -> Packed {
-        Packed::new(self.precision, [x.len() / n_in, n_in], Source::Rows(x))
+    /// A matrix [inner, columns] that `values` has column by column: some rows of W for logits.
+    pub(crate) fn by_columns(&self, values: &[f32], inner: usize) -> Packed {
+        Packed::new(self.precision, [inner, values.len() / inner], Source::Columns(values))
+    }
+
+    /// A matrix [inner, columns] that `values` has row by row: inputs x [N, in] for dW = dyᵀ x, some rows of W for dx.
+    pub(crate) fn by_rows(&self, values: &[f32], columns: usize) -> Packed {
+        Packed::new(self.precision, [values.len() / columns, columns], Source::Rows(values))
+    }
+}
+
+/// An arrangement that is there, kept or for as long as others read it, or is made.
+#[derive(Debug)]
+struct Arranged {
+    keeps: bool,
+    last: Mutex<(Weak<Packed>, Option<Arc<Packed>>)>,
+}
+
+impl Arranged {
+    fn get(&self, make: impl FnOnce() -> Packed) -> Arc<Packed> {
+        let last = || self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = last().0.upgrade();
+        there.unwrap_or_else(|| {
+            // Made without the lock: a thread that waits for its parallel loop may take up work that wants these panels too.
+            let made = Arc::new(make());
+            *last() = (Arc::downgrade(&made), self.keeps.then(|| made.clone()));
+            made
+        })
     }
 }
 
@@ -142,7 +174,7 @@ impl<C: CheckpointStrategy> Product for Autodiff<Flex, C> {
                 }
                 if let Some(node) = weight_node {
                     let mut dw = vec![0.0_f32; n_out * n_in];
-                    panels.inputs(x.storage::<f32>(), n_in).outer(grad.storage::<f32>(), &mut dw);
+                    panels.by_rows(x.storage::<f32>(), n_in).outer(grad.storage::<f32>(), &mut dw);
                     grads.register::<Flex>(node.id, tensor(dw, [n_out, n_in]));
                 }
             }

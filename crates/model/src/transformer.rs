@@ -4,10 +4,12 @@
 //! Shapes: N positions of all sequences, D width, V vocabulary. Hidden states are [N, D], row by row.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Device;
-use collimate_kernels::{Heads, Linear, Rotary, attention, embed, rms_norm, swiglu};
+use collimate_kernels::{Heads, Linear, Rotary, attention, embed, recompute, rms_norm, swiglu};
+use rayon::prelude::*;
 
 use crate::{Config, Weights, WeightsError};
 
@@ -21,6 +23,7 @@ pub struct Transformer {
     pub(crate) table: Linear,
     pub(crate) layers: Vec<Layer>,
     pub(crate) norm: Tensor<2>, // [1, D]
+    recomputes: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -47,11 +50,19 @@ fn layer_name(index: usize, name: &str) -> String {
 }
 
 impl Transformer {
-    /// For inference.
+    /// For inference: what is arranged for computing is kept.
     pub fn new(weights: &Weights) -> Transformer {
+        Transformer::arrange(weights, |matrix| Linear::with_precision(matrix, weights.precision()))
+    }
+
+    /// For a training step: each matrix is arranged when it is needed, and not kept.
+    pub fn passing(weights: &Weights) -> Transformer {
+        Transformer::arrange(weights, |matrix| Linear::with_precision(matrix, weights.precision()).passing())
+    }
+
+    fn arrange(weights: &Weights, linear: impl Fn(Tensor<2>) -> Linear + Sync) -> Transformer {
         let (config, tensors) = (weights.config(), weights.tensors());
         let get = |name: &str| tensors[name].clone();
-        let linear = |matrix| Linear::with_precision(matrix, weights.precision());
         let layer = |index: usize| {
             let get = |name: &str| get(&layer_name(index, name));
             let stack = |names: &[&str]| linear(Tensor::cat(names.iter().map(|name| get(name)).collect(), 0));
@@ -68,8 +79,9 @@ impl Transformer {
             heads: config.heads(),
             rotary: Rotary::new(config.max_position_embeddings, config.head_dim, config.rope_theta),
             table: linear(get(TABLE)),
-            layers: (0..config.num_hidden_layers).map(layer).collect(),
+            layers: (0..config.num_hidden_layers).into_par_iter().map(layer).collect(),
             norm: get(NORM),
+            recomputes: weights.recomputes(),
             config: config.clone(),
         }
     }
@@ -77,17 +89,9 @@ impl Transformer {
     /// The same weights, each the leaf of an autodiff graph; what was arranged for computing is shared.
     pub fn tracked(&self) -> Transformer {
         let leaf = |tensor: &Tensor<2>| tensor.clone().autodiff().require_grad();
-        let layer = |it: &Layer| Layer {
-            attention_norm: leaf(&it.attention_norm),
-            qkv: it.qkv.tracked(),
-            out: it.out.tracked(),
-            ffn_norm: leaf(&it.ffn_norm),
-            gate_up: it.gate_up.tracked(),
-            down: it.down.tracked(),
-        };
         Transformer {
             table: self.table.tracked(),
-            layers: self.layers.iter().map(layer).collect(),
+            layers: self.layers.iter().map(|it| it.over(it.weights().map(leaf))).collect(),
             norm: leaf(&self.norm),
             ..self.clone()
         }
@@ -123,7 +127,12 @@ impl Transformer {
     /// Final hidden states of sequences that are packed one after the other and do not see each other: `tokens` is [N],
     /// `lengths` add up to N; returns [N, D], normalised, ready for the head.
     pub fn forward(&self, tokens: &[u32], lengths: &[usize]) -> Tensor<2> {
-        self.run(tokens, |_, qkv| attention(qkv, self.heads, &self.rotary, lengths))
+        let rest = Rest { heads: self.heads, rotary: self.rotary.clone(), lengths: lengths.into(), eps: self.eps() };
+        let x = embed(self.table.weight().clone(), tokens);
+        let x = self.layers.iter().fold(x, |x, layer| {
+            if self.recomputes { layer.recomputed(x, rest.clone()) } else { layer.apply(x, &rest) }
+        });
+        rms_norm(x, self.norm.clone(), rest.eps)
     }
 
     /// Logits over the vocabulary of hidden states [n, D]; returns [n, V].
@@ -136,17 +145,51 @@ impl Transformer {
         &self.table
     }
 
-    /// The residual stream from embedding to final norm; `attend(layer, qkv)` turns fused projections [N, (H + 2K) d] into
-    /// [N, H d].
-    fn run(&self, tokens: &[u32], mut attend: impl FnMut(usize, Tensor<2>) -> Tensor<2>) -> Tensor<2> {
-        let eps = self.config.rms_norm_eps as f32;
-        let mut x = embed(self.table.weight().clone(), tokens);
-        for (index, layer) in self.layers.iter().enumerate() {
-            let qkv = layer.qkv.apply(rms_norm(x.clone(), layer.attention_norm.clone(), eps));
-            x = x + layer.out.apply(attend(index, qkv));
-            let gate_up = layer.gate_up.apply(rms_norm(x.clone(), layer.ffn_norm.clone(), eps));
-            x = x + layer.down.apply(swiglu(gate_up));
+    fn eps(&self) -> f32 {
+        self.config.rms_norm_eps as f32
+    }
+}
+
+/// What a layer is computed with besides its weights.
+#[derive(Clone)]
+struct Rest {
+    heads: Heads,
+    rotary: Rotary,
+    lengths: Arc<[usize]>,
+    eps: f32,
+}
+
+impl Layer {
+    fn weights(&self) -> [&Tensor<2>; 6] {
+        let Layer { attention_norm, qkv, out, ffn_norm, gate_up, down } = self;
+        [attention_norm, qkv.weight(), out.weight(), ffn_norm, gate_up.weight(), down.weight()]
+    }
+
+    /// With the same numbers in another graph or in none, in the order of [`Layer::weights`]; what was arranged is shared.
+    fn over(&self, [attention_norm, qkv, out, ffn_norm, gate_up, down]: [Tensor<2>; 6]) -> Layer {
+        Layer {
+            attention_norm,
+            qkv: self.qkv.over(qkv),
+            out: self.out.over(out),
+            ffn_norm,
+            gate_up: self.gate_up.over(gate_up),
+            down: self.down.over(down),
         }
-        rms_norm(x, self.norm.clone(), eps)
+    }
+
+    /// What the residual stream `x` [N, D] becomes.
+    fn apply(&self, x: Tensor<2>, rest: &Rest) -> Tensor<2> {
+        let qkv = self.qkv.apply(rms_norm(x.clone(), self.attention_norm.clone(), rest.eps));
+        let x = x + self.out.apply(attention(qkv, rest.heads, &rest.rotary, &rest.lengths));
+        let gate_up = self.gate_up.apply(rms_norm(x.clone(), self.ffn_norm.clone(), rest.eps));
+        x + self.down.apply(swiglu(gate_up))
+    }
+
+    /// The same, of which only `x` is kept for the backward pass.
+    fn recomputed(&self, x: Tensor<2>, rest: Rest) -> Tensor<2> {
+        let [a, b, c, d, e, f] = self.weights().map(Tensor::clone);
+        let without_graph = |it: &Tensor<2>| if it.is_autodiff() { it.clone().inner() } else { it.clone() };
+        let layer = self.over(self.weights().map(without_graph));
+        recompute([x, a, b, c, d, e, f], move |[x, weights @ ..]| layer.over(weights).apply(x, &rest))
     }
 }

@@ -21,6 +21,7 @@ pub struct Weights {
     config: Config,
     tensors: BTreeMap<String, Tensor<2>>,
     precision: Precision,
+    recomputes: bool,
 }
 
 /// How numbers are stored in a file.
@@ -101,7 +102,7 @@ impl Weights {
             let tensor = Tensor::from_data(TensorData::new(values, as_matrix(&shape)), device);
             (name, tensor)
         });
-        Weights { config: config.clone(), tensors: tensors.collect(), precision: Precision::F32 }
+        Weights { config: config.clone(), tensors: tensors.collect(), precision: Precision::F32, recomputes: false }
     }
 
     /// The same numbers, whose products are taken in `precision` wherever a transformer is made of them: a sampler and a
@@ -113,6 +114,17 @@ impl Weights {
     /// What products are taken in.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// The same numbers, of whose layers a training step keeps only the inputs, if `recomputes`: the backward pass computes the
+    /// rest again, a third more arithmetic for the same gradients.
+    pub fn recomputing(self, recomputes: bool) -> Weights {
+        Weights { recomputes, ..self }
+    }
+
+    /// Whether activations are computed again rather than kept.
+    pub fn recomputes(&self) -> bool {
+        self.recomputes
     }
 
     /// Reads a checkpoint directory.
@@ -128,7 +140,7 @@ impl Weights {
     pub fn from_bytes(config: &[u8], safetensors: &[u8], device: &Device) -> Result<Weights, WeightsError> {
         let config = Config::from_json(&String::from_utf8_lossy(config))?;
         let tensors = read_tensors(safetensors, &config.tensors(), "", device)?;
-        Ok(Weights { config, tensors, precision: Precision::F32 })
+        Ok(Weights { config, tensors, precision: Precision::F32, recomputes: false })
     }
 
     /// Writes a checkpoint directory: `config.json`, `model.safetensors`, and `others` by file name (the tokenizer, the

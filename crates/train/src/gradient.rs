@@ -63,7 +63,7 @@ pub(crate) fn gradients<T: Send>(
     n_batches: usize,
     loss: impl Fn(&Transformer, usize) -> (Tensor<1>, T) + Sync,
 ) -> (Gradients, Vec<T>) {
-    let model = Transformer::new(weights);
+    let model = Transformer::passing(weights);
     let one = |index: usize| {
         let leaves = model.tracked();
         let (loss, with) = loss(&leaves, index);
@@ -76,8 +76,9 @@ pub(crate) fn gradients<T: Send>(
     };
     let mut sums: Vec<Vec<f32>> = Vec::new();
     let mut withs = Vec::with_capacity(n_batches);
-    for from in (0..n_batches).step_by(SIDE_BY_SIDE) {
-        let done: Vec<_> = (from..(from + SIDE_BY_SIDE).min(n_batches)).into_par_iter().map(one).collect();
+    let side_by_side = rayon::current_num_threads().min(SIDE_BY_SIDE);
+    for from in (0..n_batches).step_by(side_by_side) {
+        let done: Vec<_> = (from..(from + side_by_side).min(n_batches)).into_par_iter().map(one).collect();
         for (grads, with) in done {
             if sums.is_empty() {
                 sums = grads;
@@ -90,7 +91,7 @@ pub(crate) fn gradients<T: Send>(
     (Gradients::new(weights, &model, sums), withs)
 }
 
-/// Micro-batches whose gradients are in memory together.
+/// Most micro-batches whose activations and gradients are in memory together.
 const SIDE_BY_SIDE: usize = 4;
 
 /// Clips by global norm and takes the optimizer step; returns the norm before clipping.

@@ -157,6 +157,17 @@ fn the_number_of_threads_changes_no_bit() {
 }
 
 #[test]
+fn recomputed_activations_change_no_bit() {
+    let batches = Batch::split(&sequences(), 24);
+    let step = |recomputes: bool| {
+        let (mut weights, mut adam) = (weights().recomputing(recomputes), probe(&weights()));
+        let stats = sft_step(&mut weights, &mut adam, &batches, 1e-2).expect("a finite step");
+        (stats, weights.hash(&[]), adam.to_bytes(&tiny::config()))
+    };
+    assert!(step(true) == step(false));
+}
+
+#[test]
 fn a_fresh_batch_has_ratio_one() {
     let (mut weights, mut adam) = (weights(), probe(&weights()));
     let model = Transformer::new(&weights);

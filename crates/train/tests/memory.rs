@@ -3,6 +3,7 @@
 
 mod tiny;
 
+use collimate_model::Weights;
 use collimate_train::{Adam, AdamW, Batch, sft_step};
 use tiny::{sequences, weights};
 
@@ -15,7 +16,12 @@ fn resident() -> u64 {
 
 #[test]
 fn a_thousand_steps_keep_nothing() {
-    let (mut weights, cfg) = (weights(), AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 });
+    keeps_nothing(weights());
+    keeps_nothing(weights().recomputing(true));
+}
+
+fn keeps_nothing(mut weights: Weights) {
+    let cfg = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
     let mut adam = Adam::new(&weights, cfg, 1.0);
     let batches = Batch::split(&sequences(), 24);
     let mut steps = |n: usize| {

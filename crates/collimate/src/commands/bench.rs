@@ -22,7 +22,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         Some(dir) => Learner::load(dir, batch, tokens, args.device)?,
         None => Learner::random(Shape { batch, tokens, ..args.shape }, args.device),
     };
-    let learner = learner.in_precision(args.precision);
+    let learner = learner.in_precision(args.precision).recomputing(args.recompute);
     let context = learner.context();
     anyhow::ensure!(
         batch > 0 && (1..=context).contains(&tokens),
