@@ -2,10 +2,10 @@
 //! in its low half. Where the machine multiplies pairs, it does; elsewhere they are widened to f32, and the sums are taken in
 //! the same order.
 
-use pulp::{Simd, WithSimd};
+use pulp::Simd;
 
-use crate::lanes::dispatch;
-use crate::packed::{DEPTH, FEW_ROWS, PANEL, Place, ROWS};
+use crate::lanes;
+use crate::tile::{Dot, Tiles};
 
 /// The nearest bf16, ties to even; zero for what has no normal f32. In the high half.
 #[inline(always)]
@@ -33,160 +33,30 @@ pub(crate) fn round_pairs<const WIDTH: usize>(values: &[f32], out: &mut [u32]) {
     }
 }
 
-/// A left operand [N, n_inner], where it is.
-#[derive(Clone, Copy)]
-pub(crate) enum Left<'a> {
-    /// Row after row.
-    Rows { values: &'a [f32], n_inner: usize },
-    /// Column after column, `stride` apart.
-    Columns { values: &'a [f32], stride: usize, n_inner: usize },
-}
-
-impl Left<'_> {
-    fn n_pairs(self) -> usize {
-        let (Left::Rows { n_inner, .. } | Left::Columns { n_inner, .. }) = self;
-        n_inner.div_ceil(2)
-    }
-
-    /// Pairs of the rows `row..row + n_rows`, [pairs, n_rows].
-    #[inline(always)]
-    fn pack(self, row: usize, n_rows: usize, out: &mut [u32]) {
-        match self {
-            Left::Rows { values, n_inner } => {
-                for i in 0..n_rows {
-                    let values = &values[(row + i) * n_inner..][..n_inner];
-                    for (out, values) in out.chunks_exact_mut(n_rows).zip(values.chunks(2)) {
-                        out[i] = pair(values[0], values.get(1).copied().unwrap_or(0.0));
-                    }
-                }
-            }
-            Left::Columns { values, stride, n_inner } => {
-                let column = |k: usize| &values[k * stride + row..][..n_rows];
-                for (k, out) in out.chunks_exact_mut(n_rows).enumerate() {
-                    let (even, odd) = (column(2 * k), column((2 * k + 1).min(n_inner - 1)));
-                    let keep = if 2 * k + 1 < n_inner { u32::MAX } else { 0xffff };
-                    for ((out, even), odd) in out.iter_mut().zip(even).zip(odd) {
-                        *out = pair(*even, *odd) & keep;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// out [N, columns] = `a` times `panels`, or that added to `out`. `panels` are `height` pairs high, of which those at `from`..
-/// are multiplied with.
-pub(crate) fn multiply(
-    a: Left<'_>,
-    (panels, height, from): (&[u32], usize, usize),
-    (out, columns, adds): (&mut [f32], usize, bool),
-) {
-    let tiles = Tiles { a, panels, height, from, out, columns, adds };
+/// Runs `tiles` with the machine's own products of pairs, where it has them.
+pub(crate) fn dispatch(tiles: Tiles<'_>) {
     #[cfg(target_arch = "x86_64")]
     if let (crate::InstructionSet::Avx512Bf16, pulp::Arch::V4(simd)) = crate::isa::chosen() {
         #[expect(unsafe_code, reason = "the compiler cannot know what the machine has")]
         // SAFETY: the chosen set is one that this machine was found to have, with every feature that `native` enables.
         return unsafe { native(simd, tiles) };
     }
-    dispatch(tiles);
-}
-
-struct Tiles<'a> {
-    a: Left<'a>,
-    panels: &'a [u32],
-    height: usize,
-    from: usize,
-    out: &'a mut [f32],
-    columns: usize,
-    adds: bool,
-}
-
-impl WithSimd for Tiles<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        self.run(Widened(simd));
-    }
-}
-
-impl Tiles<'_> {
-    #[inline(always)]
-    fn run<D: Dot>(self, dot: D) {
-        let Tiles { a, panels, height, from, out, columns, adds } = self;
-        let (n_rows, n_pairs) = (out.len() / columns, a.n_pairs());
-        let tile_rows = |row: usize| match n_rows - row {
-            ROWS.. if D::Vectors::F32_LANES == 16 => ROWS,
-            FEW_ROWS.. => FEW_ROWS,
-            _ => 1,
-        };
-        let mut pairs = vec![0; n_rows * n_pairs]; // tile by tile, [pairs, rows of the tile]
-        let mut row = 0;
-        while row < n_rows {
-            let tile = tile_rows(row);
-            a.pack(row, tile, &mut pairs[row * n_pairs..(row + tile) * n_pairs]);
-            row += tile;
-        }
-        for start in (0..n_pairs).step_by(DEPTH) {
-            let end = (start + DEPTH).min(n_pairs);
-            for (index, panel) in panels.chunks_exact(height * PANEL).enumerate() {
-                let panel = &panel[(from + start) * PANEL..(from + end) * PANEL];
-                let place = Place { first: index * PANEL, columns, adds: adds || start > 0 };
-                let mut row = 0;
-                while row < n_rows {
-                    let (out, rows) = (&mut out[row * columns..], tile_rows(row));
-                    let a = &pairs[row * n_pairs + start * rows..row * n_pairs + end * rows];
-                    match rows {
-                        ROWS => tile::<D, ROWS>(dot, a, panel, out, place),
-                        FEW_ROWS => tile::<D, FEW_ROWS>(dot, a, panel, out, place),
-                        _ => tile::<D, 1>(dot, a, panel, out, place),
-                    }
-                    row += rows;
-                }
-            }
-        }
-    }
-}
-
-/// The first N rows of `out` in a panel's columns: `a` is [pairs, N].
-#[inline(always)]
-fn tile<D: Dot, const N: usize>(dot: D, a: &[u32], panel: &[u32], out: &mut [f32], place: Place) {
-    let (simd, width) = (dot.vectors(), 2 * D::Vectors::F32_LANES);
-    for strip in (0..PANEL).step_by(width) {
-        let mut sums = [[simd.splat_f32s(0.0); 2]; N];
-        for (a, b) in a.chunks_exact(N).zip(panel.chunks_exact(PANEL)) {
-            let (b, _) = D::Vectors::as_simd_u32s(&b[strip..strip + width]);
-            for (sums, a) in sums.iter_mut().zip(a) {
-                let a = simd.splat_u32s(*a);
-                sums[0] = dot.add(sums[0], a, b[0]);
-                sums[1] = dot.add(sums[1], a, b[1]);
-            }
-        }
-        for (out, sums) in out.chunks_exact_mut(place.columns).zip(sums) {
-            place.put(simd, out, strip, sums);
-        }
-    }
-}
-
-type Sums<D> = <<D as Dot>::Vectors as Simd>::f32s;
-type PairsOf<D> = <<D as Dot>::Vectors as Simd>::u32s;
-
-/// Multiplies vectors of pairs.
-trait Dot: Copy {
-    type Vectors: Simd;
-
-    fn vectors(self) -> Self::Vectors;
-
-    /// sum + the product of the odd halves + that of the even halves, lane by lane.
-    fn add(self, sum: Sums<Self>, a: PairsOf<Self>, b: PairsOf<Self>) -> Sums<Self>;
+    lanes::dispatch(tiles);
 }
 
 /// With two products of f32.
 #[derive(Clone, Copy)]
-struct Widened<S>(S);
+pub(crate) struct Widened<S>(pub(crate) S);
 
 impl<S: Simd> Dot for Widened<S> {
     type Vectors = S;
+    const TOGETHER: usize = 2;
+    const ROWS: usize = if S::F32_LANES == 16 { 12 } else { 4 };
+
+    #[inline(always)]
+    fn word(self, even: f32, odd: f32) -> u32 {
+        pair(even, odd)
+    }
 
     #[inline(always)]
     fn vectors(self) -> S {
@@ -216,6 +86,13 @@ fn native(simd: pulp::x86::V4, tiles: Tiles<'_>) {
 #[cfg(target_arch = "x86_64")]
 impl Dot for Native {
     type Vectors = pulp::x86::V4;
+    const TOGETHER: usize = 2;
+    const ROWS: usize = 12;
+
+    #[inline(always)]
+    fn word(self, even: f32, odd: f32) -> u32 {
+        pair(even, odd)
+    }
 
     #[inline(always)]
     fn vectors(self) -> pulp::x86::V4 {

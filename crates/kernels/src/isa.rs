@@ -81,6 +81,11 @@ impl InstructionSet {
         }
     }
 
+    /// Whether its vectors hold 16 f32.
+    pub(crate) fn is_wide(self) -> bool {
+        matches!(self, InstructionSet::Avx512Bf16 | InstructionSet::Avx512)
+    }
+
     /// Its f32 vectors, if this machine has it.
     fn arch(self) -> Option<Arch> {
         match self {

@@ -10,11 +10,13 @@ mod attention;
 mod bf16;
 mod cached;
 mod device;
+mod distill;
 mod embed;
 mod head;
 mod isa;
 mod lanes;
 mod linear;
+mod logits;
 mod memory;
 mod norm;
 mod optim;
@@ -25,12 +27,14 @@ mod row;
 mod sequence;
 mod softmax;
 mod swiglu;
+mod tile;
 mod values;
 
 pub mod plain;
 
 pub use attention::{Heads, attention};
 pub use cached::{BLOCK, Block, CachedRow, Plan, cached_attention};
+pub use distill::{TopK, TopKError, head_distillation, head_top_k};
 pub use embed::embed;
 pub use head::{TokenScores, head_loss, head_scores};
 pub use isa::{InstructionSet, IsaError};

@@ -1,15 +1,15 @@
-//! Matrices arranged for being multiplied from the left. A matrix [inner, columns] is cut into panels of [`PANEL`] columns, so
-//! that the inner loop reads one stream of values in order; what it is multiplied with is read where it is. Every sum runs
-//! over its inner index in order, whatever the number of rows or threads: a row's product does not depend on what else is in
-//! the batch.
+//! Matrices arranged for being multiplied from the left. A matrix [inner, columns] is cut into panels of some columns, so that
+//! the inner loop reads one stream of values in order. Every sum runs over its inner index in order, whatever the number of
+//! rows or threads: a row's product does not depend on what else is in the batch.
 
 use std::ops::Range;
 
-use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::bf16::{self, Left};
-use crate::lanes::{dispatch, simd};
+use crate::bf16;
+use crate::isa;
+use crate::lanes::simd;
+use crate::tile::{self, Left, Panels, Place};
 
 /// What the operands of a product are rounded to. Sums are f32 in either case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,31 +22,36 @@ pub enum Precision {
     Bf16,
 }
 
-/// Columns of a panel: two of the widest vectors.
-pub(crate) const PANEL: usize = 32;
-/// Rows of a tile where vectors are widest: its sums fill the registers.
-pub(crate) const ROWS: usize = 12;
-/// Rows of a tile elsewhere, and at the end. Divides [`ROWS`].
-pub(crate) const FEW_ROWS: usize = 4;
-/// Steps of the inner loop before the next panel: a panel's part stays in the first-level cache.
-pub(crate) const DEPTH: usize = 256;
-/// Most rows of one task.
-pub(crate) const TASK_ROWS: usize = 8 * ROWS;
-/// Fewest panels of a task that has one row.
-const FEW_PANELS: usize = 4;
-
-/// A matrix [inner, columns] in panels: panel by panel, row by row, [`PANEL`] columns each, zeros past the end.
-#[derive(Debug)]
-pub(crate) struct Packed {
-    inner: usize,
-    columns: usize,
-    values: Values,
+impl Precision {
+    /// Inner indices that share a word.
+    pub(crate) fn together(self) -> usize {
+        match self {
+            Precision::F32 => 1,
+            Precision::Bf16 => 2,
+        }
+    }
 }
 
+/// Most rows of one task: arranged, they stay in the second-level cache.
+pub(crate) const TASK_ROWS: usize = 96;
+/// Rows of a task are a multiple of it, so that no tile is thin.
+const FEW_ROWS: usize = 4;
+/// Fewest columns of a task that has one row.
+const FEW_COLUMNS: usize = 128;
+/// Columns of the widest panel.
+const WIDEST: usize = 32;
+
+/// A matrix [inner, columns] in panels: panel by panel, word by word of the inner index, zeros past the ends. Each panel row
+/// begins at a cache line.
 #[derive(Debug)]
-enum Values {
-    F32(Vec<f32>),
-    Bf16(Vec<u32>),
+pub(crate) struct Packed {
+    precision: Precision,
+    inner: usize,
+    columns: usize,
+    width: usize,
+    words: Vec<u32>,
+    /// Where they begin.
+    start: usize,
 }
 
 /// The part of a matrix that a product reads: a range of its inner indices, which starts even, and of its panels.
@@ -59,17 +64,29 @@ pub(crate) struct Part {
 impl Packed {
     /// Arranges the elements of `source`.
     pub(crate) fn new(precision: Precision, [inner, columns]: [usize; 2], source: Source<'_>) -> Packed {
-        let values = match precision {
-            Precision::F32 => Values::F32(panels([inner, columns], source, 1, |block, out| {
-                out.copy_from_slice(&block[..out.len()]);
-            })),
-            Precision::Bf16 => Values::Bf16(panels([inner, columns], source, 2, bf16::round_pairs::<PANEL>)),
-        };
-        Packed { inner, columns, values }
+        let width = Packed::panel_width();
+        let height = inner.div_ceil(precision.together());
+        let n_words = columns.div_ceil(width) * height * width;
+        let mut words = vec![0; n_words + LINE];
+        let start = words.as_ptr().align_offset(LINE * size_of::<u32>()).min(LINE);
+        let panels = words[start..start + n_words].par_chunks_mut(height * width);
+        panels.enumerate().for_each(|(panel, out)| {
+            let sizes = ([inner, columns], panel);
+            match width {
+                WIDEST => arrange::<WIDEST>(precision, source, sizes, out),
+                _ => arrange::<{ WIDEST / 2 }>(precision, source, sizes, out),
+            }
+        });
+        Packed { precision, inner, columns, width, words, start }
+    }
+
+    /// Columns of a panel: two vectors, a cache line at least.
+    pub(crate) fn panel_width() -> usize {
+        if isa::chosen().0.is_wide() { WIDEST } else { WIDEST / 2 }
     }
 
     pub(crate) fn n_panels(&self) -> usize {
-        self.columns.div_ceil(PANEL)
+        self.columns.div_ceil(self.width)
     }
 
     /// All of it.
@@ -79,7 +96,7 @@ impl Packed {
 
     /// The columns of `panels`.
     pub(crate) fn columns(&self, panels: &Range<usize>) -> Range<usize> {
-        panels.start * PANEL..(panels.end * PANEL).min(self.columns)
+        panels.start * self.width..(panels.end * self.width).min(self.columns)
     }
 
     /// out [N, columns] = a [N, inner] times the matrix.
@@ -87,14 +104,13 @@ impl Packed {
         let (n_rows, n_threads) = (a.len() / self.inner, rayon::current_num_threads());
         if n_rows == 1 {
             // Nothing but the weights' bytes counts: every thread reads its share of them.
-            let each = self.n_panels().div_ceil(n_threads).max(FEW_PANELS);
-            out.par_chunks_mut(each * PANEL).enumerate().for_each(|(task, out)| {
+            let each = self.n_panels().div_ceil(n_threads).max(FEW_COLUMNS / self.width);
+            out.par_chunks_mut(each * self.width).enumerate().for_each(|(task, out)| {
                 let panels = task * each..((task + 1) * each).min(self.n_panels());
                 self.multiply(Part { panels, ..self.whole() }, a, out, false);
             });
         } else {
-            let n_tasks = n_rows.div_ceil(TASK_ROWS).next_multiple_of(n_threads);
-            let each = n_rows.div_ceil(n_tasks).next_multiple_of(FEW_ROWS).max(FEW_ROWS);
+            let each = rows_per_task(n_rows, n_threads);
             let tasks = a.par_chunks(each * self.inner).zip(out.par_chunks_mut(each * self.columns));
             tasks.for_each(|(a, out)| self.multiply(self.whole(), a, out, false));
         }
@@ -102,55 +118,39 @@ impl Packed {
 
     /// out [N, columns of the part] = a [N, inner of the part] times `part`, or that added to `out`; on this thread.
     pub(crate) fn multiply(&self, part: Part, a: &[f32], out: &mut [f32], adds: bool) {
-        let Part { inner, panels } = part;
-        let columns = self.columns(&panels).len();
-        let of = |height: usize| panels.start * height * PANEL..panels.end * height * PANEL;
-        match &self.values {
-            Values::F32(values) => {
-                let panels = &values[of(self.inner)];
-                dispatch(Rows {
-                    a,
-                    width: inner.len(),
-                    panels,
-                    height: self.inner,
-                    from: inner.start,
-                    out,
-                    columns,
-                    adds,
-                });
-            }
-            Values::Bf16(values) => {
-                assert_eq!(inner.start % 2, 0, "a part starts at a whole pair");
-                let height = self.inner.div_ceil(2);
-                let a = Left::Rows { values: a, n_inner: inner.len() };
-                let place = (&mut *out, columns, adds);
-                bf16::multiply(a, (&values[of(height)], height, inner.start / 2), place);
-            }
-        }
+        let n_inner = part.inner.len();
+        self.tiles(part, Left::Rows { values: a, n_inner }, out, adds);
     }
 
     /// out [m, columns] = aᵀ times the matrix: `a` is [inner, m].
     pub(crate) fn outer(&self, a: &[f32], out: &mut [f32]) {
-        let (n_out, columns) = (a.len() / self.inner, self.columns);
-        match &self.values {
-            Values::F32(panels) => {
-                for from in (0..self.inner).step_by(DEPTH) {
-                    let depth = from..(from + DEPTH).min(self.inner);
-                    let a = &a[depth.start * n_out..depth.end * n_out];
-                    out.par_chunks_mut(ROWS * columns).enumerate().for_each(|(task, out)| {
-                        let first = task * ROWS;
-                        dispatch(Columns { a, first, n_out, panels, height: self.inner, from, out, columns });
-                    });
-                }
-            }
-            Values::Bf16(panels) => {
-                out.par_chunks_mut(TASK_ROWS * columns).enumerate().for_each(|(task, out)| {
-                    let a = Left::Columns { values: &a[task * TASK_ROWS..], stride: n_out, n_inner: self.inner };
-                    bf16::multiply(a, (panels, self.inner.div_ceil(2), 0), (out, columns, false));
-                });
-            }
-        }
+        let n_out = a.len() / self.inner;
+        let each = rows_per_task(n_out, rayon::current_num_threads());
+        out.par_chunks_mut(each * self.columns).enumerate().for_each(|(task, out)| {
+            let a = Left::Columns { values: &a[task * each..], stride: n_out, n_inner: self.inner };
+            self.tiles(self.whole(), a, out, false);
+        });
     }
+
+    fn tiles(&self, Part { inner, panels }: Part, a: Left<'_>, out: &mut [f32], adds: bool) {
+        let together = self.precision.together();
+        assert_eq!(inner.start % together, 0, "a part starts at a whole word");
+        let height = self.inner.div_ceil(together);
+        let columns = self.columns(&panels).len();
+        let words = &self.words[self.start..];
+        let words = &words[panels.start * height * self.width..panels.end * height * self.width];
+        let panels = Panels { words, height, from: inner.start / together };
+        tile::multiply(self.precision, a, panels, out, Place { first: 0, columns, adds });
+    }
+}
+
+/// Words of a cache line.
+const LINE: usize = 16;
+
+/// How many of `n_rows` a task has, so that all threads are busy.
+fn rows_per_task(n_rows: usize, n_threads: usize) -> usize {
+    let n_tasks = n_rows.div_ceil(TASK_ROWS).next_multiple_of(n_threads);
+    n_rows.div_ceil(n_tasks).next_multiple_of(FEW_ROWS)
 }
 
 /// Where the elements of a matrix [inner, columns] are.
@@ -168,10 +168,15 @@ const BLOCK: usize = 16;
 impl Source<'_> {
     /// Rows `row`.. of the columns `first`.., zeros past the ends.
     #[inline(always)]
-    fn read(self, [inner, columns]: [usize; 2], (row, first): (usize, usize), block: &mut [[f32; PANEL]; BLOCK]) {
-        let (n_rows, n_columns) = (BLOCK.min(inner - row), PANEL.min(columns - first));
-        if (n_rows, n_columns) != (BLOCK, PANEL) {
-            *block = [[0.0; PANEL]; BLOCK];
+    fn read<const WIDTH: usize>(
+        self,
+        [inner, columns]: [usize; 2],
+        (row, first): (usize, usize),
+        block: &mut [[f32; WIDTH]; BLOCK],
+    ) {
+        let (n_rows, n_columns) = (BLOCK.min(inner - row), WIDTH.min(columns - first));
+        if (n_rows, n_columns) != (BLOCK, WIDTH) {
+            *block = [[0.0; WIDTH]; BLOCK];
         }
         match self {
             Source::Rows(values) => {
@@ -191,184 +196,25 @@ impl Source<'_> {
     }
 }
 
-/// The panels of a matrix [inner, columns], whose rows are `n_together` of the matrix's: `write` gets some of these, zeros
-/// past the end, and what they become.
-fn panels<T: Default + Clone + Send>(
-    [inner, columns]: [usize; 2],
+/// The words of panel number `panel` of a matrix [inner, columns].
+fn arrange<const WIDTH: usize>(
+    precision: Precision,
     source: Source<'_>,
-    n_together: usize,
-    write: impl Fn(&[f32], &mut [T]) + Sync,
-) -> Vec<T> {
-    let height = inner.div_ceil(n_together);
-    let mut out = vec![T::default(); columns.div_ceil(PANEL) * height * PANEL];
-    out.par_chunks_mut(height * PANEL).enumerate().for_each(|(panel, out)| {
-        simd(
-            #[inline(always)]
-            || {
-                let mut block = [[0.0; PANEL]; BLOCK];
-                for (index, out) in out.chunks_mut(BLOCK / n_together * PANEL).enumerate() {
-                    source.read([inner, columns], (index * BLOCK, panel * PANEL), &mut block);
-                    write(block.as_flattened(), out);
-                }
-            },
-        );
-    });
-    out
-}
-
-/// One task of [`Packed::product`] in f32: rows of `a`, [N, width], times the rows `from..from + width` of `panels`, which are
-/// `height` high.
-struct Rows<'a> {
-    a: &'a [f32],
-    width: usize,
-    panels: &'a [f32],
-    height: usize,
-    from: usize,
-    out: &'a mut [f32],
-    columns: usize,
-    adds: bool,
-}
-
-impl WithSimd for Rows<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Rows { a, width, panels, height, from, out, columns, adds } = self;
-        for start in (0..width).step_by(DEPTH) {
-            let depth = start..(start + DEPTH).min(width);
-            for (index, panel) in panels.chunks_exact(height * PANEL).enumerate() {
-                let panel = &panel[(from + depth.start) * PANEL..(from + depth.end) * PANEL];
-                let place = Place { first: index * PANEL, columns, adds: adds || start > 0 };
-                let (n_rows, mut row) = (out.len() / columns, 0);
-                while S::F32_LANES == 16 && row + ROWS <= n_rows {
-                    rows::<S, ROWS>(simd, a, panel, out, (row, width, depth.clone()), place);
-                    row += ROWS;
-                }
-                while row + FEW_ROWS <= n_rows {
-                    rows::<S, FEW_ROWS>(simd, a, panel, out, (row, width, depth.clone()), place);
-                    row += FEW_ROWS;
-                }
-                while row < n_rows {
-                    rows::<S, 1>(simd, a, panel, out, (row, width, depth.clone()), place);
-                    row += 1;
-                }
-            }
-        }
-    }
-}
-
-/// Where a tile's sums go: columns `first`.. of rows of `columns`, added to what is there or in its place.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) first: usize,
-    pub(crate) columns: usize,
-    pub(crate) adds: bool,
-}
-
-impl Place {
-    /// Stores the sums of one row's strip of columns, as far as the row reaches.
-    #[inline(always)]
-    pub(crate) fn put<S: Simd>(self, simd: S, out: &mut [f32], strip: usize, sums: [S::f32s; 2]) {
-        let width = 2 * S::F32_LANES;
-        let first = self.first + strip;
-        if first + width <= self.columns {
-            let (out, _) = S::as_mut_simd_f32s(&mut out[first..first + width]);
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = if self.adds { simd.add_f32s(*out, sum) } else { sum };
-            }
-        } else if first < self.columns {
-            let mut edge = [0.0_f32; PANEL];
-            let (vectors, _) = S::as_mut_simd_f32s(&mut edge[..width]);
-            vectors.copy_from_slice(&sums);
-            for (out, sum) in out[first..self.columns].iter_mut().zip(edge) {
-                *out = if self.adds { *out + sum } else { sum };
-            }
-        }
-    }
-}
-
-/// Rows `row..row + N` of a panel's product.
-#[inline(always)]
-fn rows<S: Simd, const N: usize>(
-    simd: S,
-    a: &[f32],
-    panel: &[f32],
-    out: &mut [f32],
-    (row, width, depth): (usize, usize, Range<usize>),
-    place: Place,
+    (sizes, panel): ([usize; 2], usize),
+    out: &mut [u32],
 ) {
-    let a: [&[f32]; N] = std::array::from_fn(|i| &a[(row + i) * width..][depth.clone()]);
-    for strip in (0..PANEL).step_by(2 * S::F32_LANES) {
-        let mut sums = [[simd.splat_f32s(0.0); 2]; N];
-        for (k, b) in panel.chunks_exact(PANEL).enumerate() {
-            let (b, _) = S::as_simd_f32s(&b[strip..strip + 2 * S::F32_LANES]);
-            for (sums, a) in sums.iter_mut().zip(a) {
-                let a = simd.splat_f32s(a[k]);
-                sums[0] = simd.mul_add_f32s(a, b[0], sums[0]);
-                sums[1] = simd.mul_add_f32s(a, b[1], sums[1]);
-            }
-        }
-        for (i, sums) in sums.into_iter().enumerate() {
-            place.put(simd, &mut out[(row + i) * place.columns..(row + i + 1) * place.columns], strip, sums);
-        }
-    }
-}
-
-/// One task of [`Packed::outer`] in f32: the rows of `out` that belong to columns `first`.. of `a`, [depth, n_out], at most
-/// [`ROWS`]; `from` is the first row of the panels that `a` is multiplied with.
-struct Columns<'a> {
-    a: &'a [f32],
-    first: usize,
-    n_out: usize,
-    panels: &'a [f32],
-    height: usize,
-    from: usize,
-    out: &'a mut [f32],
-    columns: usize,
-}
-
-impl WithSimd for Columns<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let Columns { a: rows, first, n_out, panels, height, from, out, columns } = self;
-        let (depth, n_rows) = (rows.len() / n_out, out.len() / columns);
-        let mut a = [0.0_f32; ROWS * DEPTH];
-        for (a, row) in a.chunks_exact_mut(ROWS).zip(rows.chunks_exact(n_out)) {
-            a[..n_rows].copy_from_slice(&row[first..first + n_rows]);
-        }
-        let a = &a[..depth * ROWS];
-        for (index, panel) in panels.chunks_exact(height * PANEL).enumerate() {
-            let panel = &panel[from * PANEL..(from + depth) * PANEL];
-            let place = Place { first: index * PANEL, columns, adds: from > 0 };
-            if S::F32_LANES == 16 {
-                transposed::<S, ROWS>(simd, a, 0, panel, out, place);
-            } else {
-                for first in (0..ROWS).step_by(FEW_ROWS) {
-                    transposed::<S, FEW_ROWS>(simd, a, first, panel, out, place);
+    simd(
+        #[inline(always)]
+        || {
+            let mut block = [[0.0; WIDTH]; BLOCK];
+            for (index, out) in out.chunks_mut(BLOCK / precision.together() * WIDTH).enumerate() {
+                source.read(sizes, (index * BLOCK, panel * WIDTH), &mut block);
+                let values = block.as_flattened();
+                match precision {
+                    Precision::F32 => out.iter_mut().zip(values).for_each(|(out, value)| *out = value.to_bits()),
+                    Precision::Bf16 => bf16::round_pairs::<WIDTH>(values, out),
                 }
             }
-        }
-    }
-}
-
-#[inline(always)]
-fn transposed<S: Simd, const N: usize>(simd: S, a: &[f32], first: usize, panel: &[f32], out: &mut [f32], place: Place) {
-    for strip in (0..PANEL).step_by(2 * S::F32_LANES) {
-        let mut sums = [[simd.splat_f32s(0.0); 2]; N];
-        for (a, b) in a.chunks_exact(ROWS).zip(panel.chunks_exact(PANEL)) {
-            let (b, _) = S::as_simd_f32s(&b[strip..strip + 2 * S::F32_LANES]);
-            for (sums, a) in sums.iter_mut().zip(&a[first..first + N]) {
-                let a = simd.splat_f32s(*a);
-                sums[0] = simd.mul_add_f32s(a, b[0], sums[0]);
-                sums[1] = simd.mul_add_f32s(a, b[1], sums[1]);
-            }
-        }
-        let rows = out.chunks_exact_mut(place.columns).skip(first);
-        for (out, sums) in rows.zip(sums) {
-            place.put(simd, out, strip, sums);
-        }
-    }
+        },
+    );
 }

@@ -2,9 +2,9 @@
 //! the fused passes are tested against.
 
 use burn::Tensor;
-use burn::tensor::{Device, Int, TensorData, activation};
+use burn::tensor::{Bool, Device, Int, TensorData, activation};
 
-use crate::{Heads, Rotary};
+use crate::{Heads, Rotary, TopK};
 
 /// `x / sqrt(mean(x^2) + eps) * weight`: `x` is [N, D], `weight` [1, D]; returns [N, D].
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<2>, eps: f32) -> Tensor<2> {
@@ -72,6 +72,28 @@ pub fn token_scores(logits: Tensor<2>, targets: &[u32]) -> Tensor<2> {
     let nll = -logprobs.clone().gather(1, targets);
     let entropy = -(logprobs.clone().exp() * logprobs).sum_dim(1);
     Tensor::cat(vec![nll, entropy], 1)
+}
+
+/// KL from the teacher to the softmax of each row of `logits` [n, V], over the teacher's k tokens and all others as one, nats;
+/// returns [n].
+pub fn distillation(logits: Tensor<2>, teacher: &TopK) -> Tensor<1> {
+    let ([n_rows, n_vocab], k, device) = (logits.dims(), teacher.n_each(), logits.device());
+    let host = |values: Vec<f32>, shape: [usize; 2]| {
+        let values = Tensor::<2>::from_data(TensorData::new(values, shape), &device.clone().inner());
+        if logits.is_autodiff() { values.autodiff() } else { values }
+    };
+    let rows = || (0..n_rows).map(|row| teacher.at(row));
+    let probs = host(rows().flat_map(|it| it.1.iter().map(|it| it.exp())).collect(), [n_rows, k]);
+    let left = host((0..n_rows).map(|row| teacher.others(row)).collect(), [n_rows, 1]);
+    let negentropy = host((0..n_rows).map(|row| teacher.negentropy(row)).collect(), [n_rows, 1]);
+    let tokens: Vec<u32> = rows().flat_map(|it| it.0).copied().collect();
+    let mut among = vec![false; n_rows * n_vocab];
+    tokens.iter().enumerate().for_each(|(at, token)| among[at / k * n_vocab + *token as usize] = true);
+    let among = Tensor::<2, Bool>::from_data(TensorData::new(among, [n_rows, n_vocab]), &device);
+    let logprobs = activation::log_softmax(logits, 1);
+    let of_k = logprobs.clone().gather(1, ids(&tokens, &device).reshape([n_rows, k]));
+    let others = logprobs.exp().mask_fill(among, 0.0).sum_dim(1).log();
+    (negentropy - (probs * of_k).sum_dim(1) - left * others).squeeze_dim(1)
 }
 
 /// Rows `tokens` of `table` [V, D]; returns [n, D].

@@ -17,6 +17,9 @@ pub(crate) struct Sums {
 }
 
 impl Sums {
+    /// In place of a logit: one without mass, which overflows nowhere.
+    pub(crate) const NOTHING: f32 = -1e30;
+
     /// Of a whole row.
     #[inline(always)]
     pub(crate) fn of(row: &[f32]) -> Sums {
@@ -93,5 +96,11 @@ impl Norm {
     #[inline(always)]
     pub(crate) fn logprob(self, z: f32) -> f32 {
         (z - self.largest) - self.log_mass
+    }
+
+    /// log of the sum over exp(z).
+    #[inline(always)]
+    pub(crate) fn log_sum(self) -> f32 {
+        self.largest + self.log_mass
     }
 }

@@ -2,10 +2,13 @@
 
 mod every_set;
 
+use std::sync::Arc;
+
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 use collimate_kernels::{
-    Heads, Linear, Precision, Rotary, attention, embed, head_loss, head_scores, logprob, plain, rms_norm, swiglu,
+    Heads, Linear, Precision, Rotary, TopK, attention, embed, head_distillation, head_loss, head_scores, head_top_k,
+    logprob, plain, rms_norm, swiglu,
 };
 
 /// Values in (-scale, scale) that look random and are the same everywhere.
@@ -324,6 +327,73 @@ fn bf16_head_is_near_the_f32_head() {
     close("output", &out, &f32_out, 2e-6); // the operands are bf16 already
     for (grad, f32_grad) in grads.iter().zip(&f32_grads) {
         close("gradient", grad, f32_grad, 1e-2);
+    }
+}
+
+/// What a teacher with other weights stores of `n_rows` positions.
+fn some_teacher([n_rows, width, n_vocab]: [usize; 3], k: usize) -> Arc<TopK> {
+    let scale = 2.0 * (width as f32).powf(-0.25);
+    let table = Linear::new(tensor(&noise(16, [n_vocab, width], scale), [n_vocab, width]));
+    Arc::new(head_top_k(tensor(&noise(15, [n_rows, width], scale), [n_rows, width]), &table, k))
+}
+
+#[test]
+fn distillation_and_its_derivative() {
+    // As the head's sizes, with the tokens of a row in one part of the vocabulary or in several, all but one of them too.
+    for (n_rows, width, n_vocab, k) in
+        [(1, 1, 2, 1), (1, 4, 3, 2), (19, 24, 61, 60), (101, 12, 521, 8), (197, 7, 1031, 16), (5, 270, 2500, 50)]
+    {
+        let teacher = some_teacher([n_rows, width, n_vocab], k);
+        let shapes = [[n_rows, width], [n_vocab, width]];
+        let column = |it: Tensor<1>| it.unsqueeze_dim::<2>(1);
+        let fused = |it: &[Tensor<2>]| column(head_distillation(it[0].clone(), &Linear::new(it[1].clone()), &teacher));
+        let plain =
+            |it: &[Tensor<2>]| column(plain::distillation(it[0].clone().matmul(it[1].clone().transpose()), &teacher));
+        let scale = (width as f32).powf(-0.25);
+        let inputs = [(noise(5, shapes[0], scale), shapes[0]), (noise(6, shapes[1], scale), shapes[1])];
+        check(&format!("distillation {n_rows}x{width}x{n_vocab}, {k}"), &fused, &plain, &inputs);
+    }
+}
+
+/// A student that says what the teacher says is at zero, with no slope; one that is far away or certain stays finite.
+#[test]
+fn distillation_ends_where_the_two_agree_and_is_finite_elsewhere() {
+    let (n_rows, width, n_vocab) = (101, 24, 1061);
+    let (hidden, table) = (noise(5, [n_rows, width], 1.0), noise(6, [n_vocab, width], 1.0));
+    let (hidden, table) = (tensor(&hidden, [n_rows, width]), tensor(&table, [n_vocab, width]));
+    let teacher = Arc::new(head_top_k(hidden.clone(), &Linear::new(table.clone()), 5));
+    let op = |it: &[Tensor<2>]| {
+        head_distillation(it[0].clone(), &Linear::new(it[1].clone()), &teacher).unsqueeze_dim::<2>(1)
+    };
+    let inputs = [hidden.clone(), table.clone()];
+    let (out, grads) = run(&op, &inputs, &vec![1.0; n_rows]);
+    close("where they agree", &out, &vec![0.0; n_rows], 5e-6);
+    grads.iter().for_each(|it| close("slope where they agree", it, &vec![0.0; it.len()], 2e-5));
+    for scale in [0.0, -100.0, 1000.0] {
+        let (out, grads) = run(&op, &[hidden.clone() * scale, table.clone()], &vec![1.0; n_rows]);
+        assert!(out.iter().all(|it| it.is_finite() && *it > -1e-4), "{scale}");
+        assert!(grads.iter().flatten().all(|it| it.is_finite()), "{scale}");
+    }
+}
+
+/// The likeliest tokens with the log-probabilities that the head gives them.
+#[test]
+fn the_likeliest_tokens_are_those_of_the_head() {
+    let (n_rows, width, n_vocab, k) = (101, 24, 2061, 7);
+    let table = Linear::new(tensor(&noise(6, [n_vocab, width], 1.0), [n_vocab, width]));
+    let hidden = tensor(&noise(5, [n_rows, width], 1.0), [n_rows, width]);
+    let likeliest = head_top_k(hidden.clone(), &table, k);
+    let logits = values(table.apply(hidden.clone()));
+    for (row, logits) in logits.chunks_exact(n_vocab).enumerate() {
+        let mut order: Vec<u32> = (0..n_vocab as u32).collect();
+        order.sort_by(|a, b| logits[*b as usize].total_cmp(&logits[*a as usize]));
+        order.truncate(k);
+        order.sort_unstable();
+        let (tokens, logprobs) = likeliest.at(row);
+        assert_eq!(tokens, order);
+        for (token, stored) in tokens.iter().zip(logprobs) {
+            assert_eq!(logprob(logits, *token), *stored);
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use burn::Tensor;
 use collimate_kernels::logprob;
 use collimate_schema::{
     Answer, By, Completion, Completions, Conversation, Request, SampleError, Sampler, Thought, Turn,
@@ -66,11 +65,6 @@ impl Engine {
     /// The model in use.
     pub fn transformer(&self) -> &Transformer {
         &self.transformer
-    }
-
-    /// Logits of hidden states [n, D] as plain numbers, [n, V] row by row.
-    fn logits(&self, hidden: Tensor<2>) -> Vec<f32> {
-        self.transformer.logits(hidden).into_data().try_into_vec().expect("logits are f32")
     }
 
     fn inbox(&self) -> &Sender<Vec<Sequence>> {
@@ -142,36 +136,43 @@ impl Sampler for Engine {
     /// tokens after `<|answer|>`, stop token included.
     fn score(&self, context: &Conversation, choices: &[String]) -> Result<Vec<f64>, SampleError> {
         let prompt = self.codec.encode_prompt(context);
-        let answer_at = prompt.len() + 2; // after `<|think|>` and `<|answer|>`
-        let sequences: Vec<Vec<u32>> = choices
+        let turns: Vec<Vec<u32>> = choices
             .iter()
             .map(|choice| {
                 let turn = Turn { thought: Thought(String::new()), answer: Answer(choice.clone()) };
-                [prompt.as_slice(), &self.codec.encode_turn(&turn)].concat()
+                self.codec.encode_turn(&turn)
             })
             .collect();
-        let Some(longest) = sequences.iter().map(Vec::len).max() else { return Ok(Vec::new()) };
-        if longest > self.context() {
+        let Some(longest) = turns.iter().map(Vec::len).max() else { return Ok(Vec::new()) };
+        if prompt.len() + longest > self.context() {
             return Err(SampleError::TooLong {
                 id: "score".to_owned(),
                 tokens: prompt.len(),
-                max_tokens: (longest - prompt.len()) as u32,
+                max_tokens: longest as u32,
                 context: self.context(),
             });
         }
-        let lengths: Vec<usize> = sequences.iter().map(Vec::len).collect();
-        let hidden = self.transformer.forward(&sequences.concat(), &lengths); // [all tokens, D]
+        // The context is read once, and each choice after it, but for the last tokens, which predict nothing.
+        let mut decoder = Decoder::new(self.transformer.clone());
+        let mut read = [decoder.row(Vec::new())];
+        decoder.extend(&mut read, &[prompt.len()], &prompt);
+        let [read] = read;
+        let counts: Vec<usize> = turns.iter().map(|it| it.len() - 1).collect();
+        let tokens: Vec<u32> = turns.iter().flat_map(|it| &it[..it.len() - 1]).copied().collect();
+        decoder.extend(&mut vec![read; turns.len()], &counts, &tokens);
         let mut start = 0;
-        let scores = sequences.iter().map(|sequence| {
-            let (from, n_answer) = (start + answer_at - 1, sequence.len() - answer_at);
-            start += sequence.len();
-            let logits = self.logits(hidden.clone().narrow(0, from, n_answer)); // [n_answer, V]
-            let logits = logits.chunks_exact(self.vocabulary());
-            logits.zip(&sequence[answer_at..]).map(|(logits, token)| f64::from(logprob(logits, *token))).sum()
+        let scores = turns.iter().zip(&counts).map(|(turn, count)| {
+            let predicting: Vec<usize> = (start + FIRST_OF_ANSWER - 1..start + count).collect();
+            start += count;
+            let logits = decoder.logits(&predicting).chunks_exact(self.vocabulary());
+            logits.zip(&turn[FIRST_OF_ANSWER..]).map(|(logits, token)| f64::from(logprob(logits, *token))).sum()
         });
         Ok(scores.collect())
     }
 }
+
+/// Where the answer begins in a turn without a thought: after `<|think|>` and `<|answer|>`.
+const FIRST_OF_ANSWER: usize = 2;
 
 /// Completions as they finish.
 struct Finished {

@@ -1,9 +1,10 @@
-//! Gradient steps, no loops: losses, AdamW with state keyed by tensor name, supervised and reinforcement-learning steps,
-//! advantages, schedules. A recipe owns the loop, the data and the journal.
+//! Gradient steps, no loops: losses, AdamW with state keyed by tensor name, supervised, distillation and
+//! reinforcement-learning steps, advantages, schedules. A recipe owns the loop, the data and the journal.
 
 mod adam;
 mod advantage;
 mod batch;
+mod distill;
 mod gradient;
 mod rl;
 mod schedule;
@@ -12,7 +13,8 @@ mod sft;
 pub use adam::{Adam, AdamError};
 pub use advantage::{Advantages, Baseline, Degenerate, advantages};
 pub use batch::{Batch, Trained, pack};
-pub use collimate_kernels::{AdamW, Muon};
+pub use collimate_kernels::{AdamW, Muon, TopK};
+pub use distill::{DistillBatch, distill_step};
 pub use gradient::StepError;
 pub use rl::{Rl, RlBatch, RlStats, RlToken, rl_step};
 pub use schedule::Schedule;

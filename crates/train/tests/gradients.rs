@@ -9,7 +9,9 @@ use burn::Tensor;
 use burn::tensor::TensorData;
 use collimate_model::{Config, Transformer, Weights, read_tensors};
 use collimate_schema::Seed;
-use collimate_train::{Adam, AdamW, Batch, Rl, RlBatch, RlToken, StepError, rl_step, score, sft_step};
+use collimate_train::{
+    Adam, AdamW, Batch, DistillBatch, Rl, RlBatch, RlToken, StepError, distill_step, rl_step, score, sft_step,
+};
 use tiny::{device, encoded, sequences, weights};
 
 const PROBE: AdamW = AdamW { beta1: 0.0, beta2: 0.9, eps: 1e-8, weight_decay: 0.0 };
@@ -73,6 +75,36 @@ fn sft_gradient_is_the_slope_of_its_loss() {
     let norm: f32 = gradient.values().flat_map(host).map(|it| it * it).sum::<f32>().sqrt();
     assert!((stats.grad_norm / norm - 1.0).abs() < 1e-4);
     check(&gradient, loss);
+}
+
+/// A teacher of the same shape with other weights.
+fn teacher() -> Transformer {
+    let mut other = weights();
+    other.update(|name, tensor| if name.ends_with("norm.weight") { tensor } else { tensor.flip([0]) * 3.0 });
+    Transformer::new(&other)
+}
+
+#[test]
+fn distillation_gradient_is_the_slope_of_its_loss() {
+    let ask = |batch| DistillBatch::ask(&teacher(), batch, 4);
+    let batches: Vec<DistillBatch> = Batch::split(&sequences(), 24).into_iter().map(ask).collect();
+    let loss = |weights: &mut Weights| {
+        let mut adam = probe(weights);
+        distill_step(weights, &mut adam, &batches, 0.0).expect("a finite step").loss
+    };
+    let (mut weights, mut adam) = (weights(), probe(&weights()));
+    distill_step(&mut weights, &mut adam, &batches, 0.0).expect("a finite step");
+    check(&gradient(&adam, &weights), loss);
+}
+
+#[test]
+fn a_student_comes_to_agree_with_its_teacher() {
+    let batches = [DistillBatch::ask(&teacher(), Batch::new(&sequences()), 4)];
+    let (mut weights, cfg) = (weights(), AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 });
+    let mut adam = Adam::new(&weights, cfg, 1.0);
+    let losses: Vec<f32> =
+        (0..80).map(|_| distill_step(&mut weights, &mut adam, &batches, 1e-2).expect("a finite step").loss).collect();
+    assert!(losses[0] > 0.05 && losses[79] < losses[0] / 10.0, "{losses:?}");
 }
 
 /// Rollouts whose old and reference log-probabilities differ from the current ones by turns, so that some ratios are

@@ -303,14 +303,18 @@ fn judge(scene: Scene, rng: &mut ChaCha8Rng) -> Document {
     };
     let mut analysis = speech::reading(&scene.request);
     analysis.push_str(&format!(" {}", speech::deliberation(ask.topic, ask.intent, &decision)));
+    // What is compared stands side by side, in the same words: quoted from far apart, one wrong word is overlooked.
     if shows_thought {
         let fine = thought == right_thought;
-        analysis.push_str(if fine { " thought right." } else { " thought wrong." });
+        let [says, due] = [&thought, &right_thought].map(|it| speech::claims(it));
+        let finding = if fine { "right" } else { "wrong" };
+        analysis.push_str(&format!(" thought says: {says}. policy says: {due}. thought {finding}."));
         if !fine {
             grade = grade.min(2);
         }
     }
-    analysis.push_str(&format!(" answer: {}. {finding}.", speech::behaviour(&speech::read_answer(&answer))));
+    let [does, due] = [&answer, &right_answer].map(|it| speech::behaviour(&speech::read_answer(it)));
+    analysis.push_str(&format!(" answer: {does}. policy says: {due}. {finding}."));
     let agreement = opinion.map(|NoisyLabel(it)| if it == decision.outcome { "\nagree: yes" } else { "\nagree: no" });
     let verdict = format!("grade: {grade}{}", agreement.unwrap_or(""));
 

@@ -101,6 +101,13 @@ pub fn helpful_thought(request: &Request) -> String {
     format!("{} help.", reading(request))
 }
 
+/// What a thought rests on, in a judge's words: the intent that it reads and what it says the policy wants, or that it helps.
+pub(crate) fn claims(thought: &str) -> String {
+    let sentence = |key: &str| thought.split_once(key).map(|it| it.1.split('.').next().unwrap_or_default());
+    let intent = sentence("request: ").and_then(|it| it.split(' ').next_back()).unwrap_or("odd");
+    format!("{intent}, {}", sentence("policy: ").unwrap_or("help"))
+}
+
 /// A behaviour in a judge's words.
 pub(crate) fn behaviour(it: &Behaviour) -> String {
     match it {

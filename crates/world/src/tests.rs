@@ -200,6 +200,24 @@ fn every_word_of_every_document_is_known() {
     }
 }
 
+/// A judge's analysis says that two things differ exactly where its quotes of them do.
+#[test]
+fn what_a_judge_compares_differs_where_it_says_so() {
+    let mut findings = BTreeSet::new();
+    for document in held_out_documents(Kind::Judge, None, 600, Seed(6)) {
+        let analysis = &document.target.thought.0;
+        for key in ["thought says: ", "answer: "] {
+            let Some((_, compared)) = analysis.split_once(key) else { continue };
+            let parts: Vec<&str> = compared.split(". ").map(|it| it.trim_end_matches('.')).collect();
+            let due = parts[1].strip_prefix("policy says: ").expect("what the policy says comes next");
+            let finding = parts[2].trim_start_matches("thought ");
+            assert_eq!(parts[0] == due, finding == "right", "{analysis}");
+            findings.insert((key, finding.to_owned()));
+        }
+    }
+    assert_eq!(findings.len(), 6, "{findings:?}");
+}
+
 #[test]
 fn training_and_test_capability_questions_are_disjoint() {
     let trained: BTreeSet<String> = capability_examples(500, Seed(1)).into_iter().map(|it| it.1.question).collect();

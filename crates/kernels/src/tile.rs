@@ -1,0 +1,282 @@
+//! Products of a left operand with panels, tile by tile: some rows of the one against one panel of the other, whose sums stay
+//! in registers. Both are words: an f32, or a pair of bf16 of which the even inner index is in the low half.
+
+use std::cell::Cell;
+
+use pulp::{Simd, WithSimd};
+
+use crate::Precision;
+use crate::bf16;
+use crate::lanes::dispatch;
+
+/// A left operand [N, n_inner], where it is.
+#[derive(Clone, Copy)]
+pub(crate) enum Left<'a> {
+    /// Row after row.
+    Rows { values: &'a [f32], n_inner: usize },
+    /// Column after column, `stride` apart.
+    Columns { values: &'a [f32], stride: usize, n_inner: usize },
+}
+
+/// Panels that are `height` words high, of which those from `from` on are multiplied with.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels<'a> {
+    pub(crate) words: &'a [u32],
+    pub(crate) height: usize,
+    pub(crate) from: usize,
+}
+
+/// Where sums go: columns `first`.. of rows of `columns`, added to what is there or in its place.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) first: usize,
+    pub(crate) columns: usize,
+    pub(crate) adds: bool,
+}
+
+/// Words of the inner index before the next panel: a panel's part stays in the first-level cache.
+const DEPTH: usize = 512;
+/// The same where panels are of the widest kind.
+const DEPTH_OF_WIDE: usize = 256;
+
+/// out = `a` times `panels`, in columns `place`.
+pub(crate) fn multiply(precision: Precision, a: Left<'_>, panels: Panels<'_>, out: &mut [f32], place: Place) {
+    let tiles = Tiles { precision, a, panels, out, place };
+    match precision {
+        Precision::F32 => dispatch(tiles),
+        Precision::Bf16 => bf16::dispatch(tiles),
+    }
+}
+
+/// One task of a product.
+pub(crate) struct Tiles<'a> {
+    precision: Precision,
+    a: Left<'a>,
+    panels: Panels<'a>,
+    out: &'a mut [f32],
+    place: Place,
+}
+
+impl WithSimd for Tiles<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        match self.precision {
+            Precision::F32 => self.run(Whole(simd)),
+            Precision::Bf16 => self.run(bf16::Widened(simd)),
+        }
+    }
+}
+
+thread_local! {
+    /// A task's left operand, kept for its memory.
+    static ARRANGED: Cell<Vec<u32>> = Cell::default();
+}
+
+impl Tiles<'_> {
+    #[inline(always)]
+    pub(crate) fn run<D: Dot>(self, dot: D) {
+        // Taken out meanwhile: what runs inside another function's closure is not compiled for the instruction set.
+        let mut arranged = ARRANGED.take();
+        match D::Vectors::F32_LANES {
+            16 => self.by_depth::<D, 32, DEPTH_OF_WIDE>(dot, &mut arranged),
+            _ => self.by_depth::<D, 16, DEPTH>(dot, &mut arranged),
+        }
+        ARRANGED.set(arranged);
+    }
+
+    #[inline(always)]
+    fn by_depth<D: Dot, const WIDTH: usize, const DEPTH: usize>(self, dot: D, arranged: &mut Vec<u32>) {
+        let Tiles { a, panels: Panels { words, height, from }, out, place, .. } = self;
+        let (n_rows, n_words) = (out.len() / place.columns, a.n_inner().div_ceil(D::TOGETHER));
+        for start in (0..n_words).step_by(DEPTH) {
+            let end = (start + DEPTH).min(n_words);
+            let depth = end - start;
+            arranged.resize(arranged.len().max(n_rows * depth), 0); // tile by tile, [words, rows of the tile]
+            let mut row = 0;
+            while row < n_rows {
+                let n = D::rows(n_rows - row);
+                a.arrange::<D>(dot, (row, n), start..end, &mut arranged[row * depth..(row + n) * depth]);
+                row += n;
+            }
+            for (index, panel) in words.chunks_exact(height * WIDTH).enumerate() {
+                let panel = &panel[(from + start) * WIDTH..(from + end) * WIDTH];
+                let place = Place { first: place.first + index * WIDTH, adds: place.adds || start > 0, ..place };
+                for strip in (0..WIDTH).step_by(2 * D::Vectors::F32_LANES) {
+                    let mut row = 0;
+                    while row < n_rows {
+                        let (n, out) = (D::rows(n_rows - row), &mut out[row * place.columns..]);
+                        let a = &arranged[row * depth..(row + n) * depth];
+                        match n {
+                            12 if D::ROWS == 12 => tile::<D, WIDTH, 12>(dot, a, (panel, strip), out, place),
+                            6 if D::ROWS == 6 => tile::<D, WIDTH, 6>(dot, a, (panel, strip), out, place),
+                            4 => tile::<D, WIDTH, 4>(dot, a, (panel, strip), out, place),
+                            3 => tile::<D, WIDTH, 3>(dot, a, (panel, strip), out, place),
+                            2 => tile::<D, WIDTH, 2>(dot, a, (panel, strip), out, place),
+                            _ => tile::<D, WIDTH, 1>(dot, a, (panel, strip), out, place),
+                        }
+                        row += n;
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Left<'_> {
+    fn n_inner(self) -> usize {
+        let (Left::Rows { n_inner, .. } | Left::Columns { n_inner, .. }) = self;
+        n_inner
+    }
+
+    /// The words `depth` of the rows `row..row + n_rows`, [words, n_rows].
+    #[inline(always)]
+    fn arrange<D: Dot>(self, dot: D, (row, n_rows): (usize, usize), depth: std::ops::Range<usize>, out: &mut [u32]) {
+        let (first, end) = (depth.start * D::TOGETHER, (depth.end * D::TOGETHER).min(self.n_inner()));
+        match self {
+            Left::Rows { values, n_inner } => {
+                for i in 0..n_rows {
+                    let values = &values[(row + i) * n_inner..][first..end];
+                    for (out, values) in out.chunks_exact_mut(n_rows).zip(values.chunks(D::TOGETHER)) {
+                        out[i] = dot.word(values[0], values.get(1).copied().unwrap_or(0.0));
+                    }
+                }
+            }
+            Left::Columns { values, stride, .. } => {
+                let column = |inner: usize| &values[inner * stride + row..][..n_rows];
+                for (out, inner) in out.chunks_exact_mut(n_rows).zip((first..end).step_by(D::TOGETHER)) {
+                    if D::TOGETHER == 1 || inner + 1 == end {
+                        out.iter_mut().zip(column(inner)).for_each(|(out, value)| *out = dot.word(*value, 0.0));
+                    } else {
+                        let values = column(inner).iter().zip(column(inner + 1));
+                        out.iter_mut().zip(values).for_each(|(out, (even, odd))| *out = dot.word(*even, *odd));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The first N rows of `out` in a strip of a panel's columns: `a` is [words, N].
+#[inline(always)]
+fn tile<D: Dot, const WIDTH: usize, const N: usize>(
+    dot: D,
+    a: &[u32],
+    (panel, strip): (&[u32], usize),
+    out: &mut [f32],
+    place: Place,
+) {
+    /// Words per turn of the loop.
+    const TOGETHER: usize = 4;
+    let simd = dot.vectors();
+    let mut sums = [[simd.splat_f32s(0.0); 2]; N];
+    let (mut turns, mut panel_turns) = (a.chunks_exact(TOGETHER * N), panel.chunks_exact(TOGETHER * WIDTH));
+    for (a, panel) in (&mut turns).zip(&mut panel_turns) {
+        for word in 0..TOGETHER {
+            step::<D, N>(dot, &a[word * N..], &panel[word * WIDTH + strip..], &mut sums);
+        }
+    }
+    let rest = panel_turns.remainder().chunks_exact(WIDTH);
+    for (a, panel) in turns.remainder().chunks_exact(N).zip(rest) {
+        step::<D, N>(dot, a, &panel[strip..], &mut sums);
+    }
+    for (out, sums) in out.chunks_exact_mut(place.columns).zip(sums) {
+        place.put(simd, out, strip, sums);
+    }
+}
+
+#[inline(always)]
+fn step<D: Dot, const N: usize>(dot: D, a: &[u32], panel: &[u32], sums: &mut [[Sums<D>; 2]; N]) {
+    let (simd, a) = (dot.vectors(), &a[..N]);
+    let (b, _) = D::Vectors::as_simd_u32s(&panel[..2 * D::Vectors::F32_LANES]);
+    for (sums, a) in sums.iter_mut().zip(a) {
+        let a = simd.splat_u32s(*a);
+        sums[0] = dot.add(sums[0], a, b[0]);
+        sums[1] = dot.add(sums[1], a, b[1]);
+    }
+}
+
+impl Place {
+    /// Stores the sums of one row's strip of columns, as far as the row reaches.
+    #[inline(always)]
+    fn put<S: Simd>(self, simd: S, out: &mut [f32], strip: usize, sums: [S::f32s; 2]) {
+        let width = 2 * S::F32_LANES;
+        let first = self.first + strip;
+        if first + width <= self.columns {
+            let (out, _) = S::as_mut_simd_f32s(&mut out[first..first + width]);
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = if self.adds { simd.add_f32s(*out, sum) } else { sum };
+            }
+        } else if first < self.columns {
+            let mut edge = [0.0_f32; 32];
+            let (vectors, _) = S::as_mut_simd_f32s(&mut edge[..width]);
+            vectors.copy_from_slice(&sums);
+            for (out, sum) in out[first..self.columns].iter_mut().zip(edge) {
+                *out = if self.adds { *out + sum } else { sum };
+            }
+        }
+    }
+}
+
+/// Sums of a vector's lanes.
+pub(crate) type Sums<D> = <<D as Dot>::Vectors as Simd>::f32s;
+/// A vector of words.
+pub(crate) type Words<D> = <<D as Dot>::Vectors as Simd>::u32s;
+
+/// Multiplies vectors of words.
+pub(crate) trait Dot: Copy {
+    type Vectors: Simd;
+    /// Inner indices of a word.
+    const TOGETHER: usize;
+    /// Most rows of a tile: their sums fill the registers. 12, 6 or 4.
+    const ROWS: usize;
+
+    fn vectors(self) -> Self::Vectors;
+
+    /// The word of the values at an inner index and, if it has two, the next.
+    fn word(self, even: f32, odd: f32) -> u32;
+
+    /// sum + the products of `a` and `b`, lane by lane, that of the odd index first.
+    fn add(self, sum: Sums<Self>, a: Words<Self>, b: Words<Self>) -> Sums<Self>;
+
+    /// Rows of the next tile of `left`: few thin ones, which take as long as those of four.
+    #[inline(always)]
+    fn rows(left: usize) -> usize {
+        match left {
+            7 | 8 | 11 if Self::ROWS == 6 => 4,
+            _ if left >= Self::ROWS => Self::ROWS,
+            4.. => 4,
+            _ => left,
+        }
+    }
+}
+
+/// Words that are f32.
+#[derive(Clone, Copy)]
+struct Whole<S>(S);
+
+impl<S: Simd> Dot for Whole<S> {
+    type Vectors = S;
+    const TOGETHER: usize = 1;
+    const ROWS: usize = match S::F32_LANES {
+        16 => 12,
+        8 => 6,
+        _ => 4,
+    };
+
+    #[inline(always)]
+    fn vectors(self) -> S {
+        self.0
+    }
+
+    #[inline(always)]
+    fn word(self, even: f32, _: f32) -> u32 {
+        even.to_bits()
+    }
+
+    #[inline(always)]
+    fn add(self, sum: S::f32s, a: S::u32s, b: S::u32s) -> S::f32s {
+        self.0.mul_add_f32s(self.0.transmute_f32s_u32s(a), self.0.transmute_f32s_u32s(b), sum)
+    }
+}
