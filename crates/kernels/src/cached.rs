@@ -11,7 +11,7 @@ use std::sync::Arc;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::lanes::{COLUMN_TILE, dispatch, softmax};
+use crate::lanes::{COLUMN_TILE, dispatch, fetch, softmax};
 use crate::sequence::turn;
 use crate::{Heads, Rotary};
 
@@ -251,26 +251,31 @@ impl WithSimd for Attend<'_> {
         }
         let blocks = &row.blocks[..columns / BLOCK];
         let keys = |at: usize| &blocks[at].0.keys[(layer * heads.n_kv + head) * width * BLOCK..][..width * BLOCK];
+        let fetch_keys = |at: usize| {
+            if let Some(ahead) = blocks.get(at) {
+                fetch(&ahead.0.keys[(layer * heads.n_kv + head) * width * BLOCK..][..width * BLOCK]);
+            }
+        };
         let mut index = 0;
         while index < blocks.len() {
             let pair = [keys(index), keys((index + 1).min(blocks.len() - 1))];
-            if let Some(ahead) = blocks.get(index + 2) {
-                fetch(&ahead.0.keys[(layer * heads.n_kv + head) * width * BLOCK..][..width * BLOCK]);
-            }
-            if let Some(ahead) = blocks.get(index + 3) {
-                fetch(&ahead.0.keys[(layer * heads.n_kv + head) * width * BLOCK..][..width * BLOCK]);
-            }
+            fetch_keys(index + 2);
+            fetch_keys(index + 3);
             fetch(&blocks[index].0.values[(layer * heads.n_kv + head) * BLOCK * stride..][..BLOCK * stride]);
             let n_blocks = if n_rows < 4 { pair.len().min(blocks.len() - index) } else { 1 };
             let mut at = 0;
             while at < n_rows {
                 let (queries, out) = (&queries[at * width..], &mut scores[at * columns + index * BLOCK..]);
-                match (n_blocks, n_rows - at) {
-                    (2, _) => dots::<S, 1, 2>(simd, queries, pair, out, columns),
-                    (_, 4..) => dots::<S, 4, 1>(simd, queries, [pair[0]], out, columns),
-                    _ => dots::<S, 1, 1>(simd, queries, [pair[0]], out, columns),
+                let n = if n_rows - at >= 4 { 4 } else { 1 };
+                match (n, n_blocks, S::F32_LANES) {
+                    (4, ..) => dots::<S, 4, 1, 2>(simd, queries, [pair[0]], out, columns),
+                    // A block's keys in the order in which they lie.
+                    (_, 2, 8) => dots::<S, 1, 2, 4>(simd, queries, pair, out, columns),
+                    (_, _, 8) => dots::<S, 1, 1, 4>(simd, queries, [pair[0]], out, columns),
+                    (_, 2, _) => dots::<S, 1, 2, 2>(simd, queries, pair, out, columns),
+                    _ => dots::<S, 1, 1, 2>(simd, queries, [pair[0]], out, columns),
                 }
-                at += if n_blocks == 1 && n_rows - at >= 4 { 4 } else { 1 };
+                at += n;
             }
             index += n_blocks;
         }
@@ -291,12 +296,14 @@ impl WithSimd for Attend<'_> {
             let mut column = 0;
             while column < width {
                 let place = (columns, stride, column, width);
-                column += if step == 4 {
-                    mix::<S, 4, 2>(simd, probs, values.clone(), out, place)
-                } else if column + 4 * S::F32_LANES <= stride {
-                    mix::<S, 1, 4>(simd, probs, values.clone(), out, place)
-                } else {
-                    mix::<S, 1, 2>(simd, probs, values.clone(), out, place)
+                let values = values.clone();
+                column += match (step, (stride - column) / S::F32_LANES) {
+                    (4, 2..) => mix::<S, 4, 2>(simd, probs, values, out, place),
+                    (4, _) => mix::<S, 4, 1>(simd, probs, values, out, place),
+                    (_, 8..) if S::F32_LANES == 8 => mix::<S, 1, 8>(simd, probs, values, out, place),
+                    (_, 4..) => mix::<S, 1, 4>(simd, probs, values, out, place),
+                    (_, 2..) => mix::<S, 1, 2>(simd, probs, values, out, place),
+                    _ => mix::<S, 1, 1>(simd, probs, values, out, place),
                 };
             }
             at += step;
@@ -304,23 +311,10 @@ impl WithSimd for Attend<'_> {
     }
 }
 
-/// Asks for `data` before it is needed: the processor does not see from one block where the next one lies.
+/// `R` rows of scores against `B` blocks that follow each other, `V` vectors of each at a time: `queries` [R, d], `keys`
+/// [d, BLOCK] each.
 #[inline(always)]
-fn fetch(data: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    for line in data.chunks(64 / size_of::<f32>()) {
-        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
-        #[expect(unsafe_code, reason = "a hint that the standard library calls unsafe")]
-        // SAFETY: a prefetch reads nothing the program can see and never faults; SSE is part of x86-64.
-        unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
-        }
-    }
-}
-
-/// `R` rows of scores against `B` blocks that follow each other: `queries` [R, d], `keys` [d, BLOCK] each.
-#[inline(always)]
-fn dots<S: Simd, const R: usize, const B: usize>(
+fn dots<S: Simd, const R: usize, const B: usize, const V: usize>(
     simd: S,
     queries: &[f32],
     keys: [&[f32]; B],
@@ -328,22 +322,23 @@ fn dots<S: Simd, const R: usize, const B: usize>(
     stride: usize,
 ) {
     let width = keys[0].len() / BLOCK;
-    for strip in (0..BLOCK).step_by(2 * S::F32_LANES) {
-        let mut sums = [[[simd.splat_f32s(0.0); 2]; B]; R];
+    for strip in (0..BLOCK).step_by(V * S::F32_LANES) {
+        let mut sums = [[[simd.splat_f32s(0.0); V]; B]; R];
         for k in 0..width {
-            let keys = keys.map(|it| S::as_simd_f32s(&it[k * BLOCK + strip..][..2 * S::F32_LANES]).0);
+            let keys = keys.map(|it| S::as_simd_f32s(&it[k * BLOCK + strip..][..V * S::F32_LANES]).0);
             for (row, sums) in sums.iter_mut().enumerate() {
                 let query = simd.splat_f32s(queries[row * width + k]);
                 for (sums, keys) in sums.iter_mut().zip(keys) {
-                    sums[0] = simd.mul_add_f32s(query, keys[0], sums[0]);
-                    sums[1] = simd.mul_add_f32s(query, keys[1], sums[1]);
+                    for (sum, key) in sums.iter_mut().zip(keys) {
+                        *sum = simd.mul_add_f32s(query, *key, *sum);
+                    }
                 }
             }
         }
         for (row, sums) in sums.iter().enumerate() {
             for (block, sums) in sums.iter().enumerate() {
                 let at = row * stride + block * BLOCK + strip;
-                S::as_mut_simd_f32s(&mut out[at..at + 2 * S::F32_LANES]).0.copy_from_slice(sums);
+                S::as_mut_simd_f32s(&mut out[at..at + V * S::F32_LANES]).0.copy_from_slice(sums);
             }
         }
     }
@@ -359,13 +354,14 @@ fn mix<'a, S: Simd, const R: usize, const V: usize>(
     out: &mut [f32],
     (columns, stride, column, width): (usize, usize, usize, usize),
 ) -> usize {
-    let n = (V * S::F32_LANES).min(stride - column);
+    let n = V * S::F32_LANES;
     let mut sums = [[simd.splat_f32s(0.0); V]; R];
     for (index, values) in values.enumerate() {
-        for (at, values) in values.chunks_exact(stride).enumerate() {
-            let (values, _) = S::as_simd_f32s(&values[column..column + n]);
-            for (row, sums) in sums.iter_mut().enumerate() {
-                let prob = simd.splat_f32s(probs[row * columns + index * BLOCK + at]);
+        let probs: [&[f32]; R] = std::array::from_fn(|row| &probs[row * columns + index * BLOCK..][..BLOCK]);
+        for at in 0..BLOCK {
+            let (values, _) = S::as_simd_f32s(&values[at * stride + column..][..n]);
+            for (sums, probs) in sums.iter_mut().zip(probs) {
+                let prob = simd.splat_f32s(probs[at]);
                 for (sum, value) in sums.iter_mut().zip(values) {
                     *sum = simd.mul_add_f32s(prob, *value, *sum);
                 }
@@ -375,7 +371,7 @@ fn mix<'a, S: Simd, const R: usize, const V: usize>(
     let kept = n.min(width - column);
     let mut edge = [0.0_f32; 4 * COLUMN_TILE];
     for (row, sums) in sums.iter().enumerate() {
-        S::as_mut_simd_f32s(&mut edge[..V * S::F32_LANES]).0.copy_from_slice(sums);
+        S::as_mut_simd_f32s(&mut edge[..n]).0.copy_from_slice(sums);
         out[row * width + column..][..kept].copy_from_slice(&edge[..kept]);
     }
     n

@@ -2,20 +2,13 @@
 //! outcome. With q the teacher's probabilities, p the student's, r and s what each leaves to the others:
 //! KL = sum over the k of q (log q - log p) + r (log r - log s), which is zero where the two agree and needs no [n, V].
 
-use std::sync::Arc;
-
 use burn::Tensor;
-use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
-use burn::backend::autodiff::grads::Gradients;
-use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::flex::FlexTensor;
-use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::TensorData;
 
-use crate::device::{on_flex, tensor};
+use crate::device::on_flex;
+use crate::given::given;
 use crate::lanes::exp;
-use crate::linear::Panels;
-use crate::logits::Logits;
+use crate::logits::{Ask, Logits, Slope};
 use crate::softmax::{Norm, Sums};
 use crate::{Linear, plain};
 
@@ -133,20 +126,13 @@ pub fn head_top_k(hidden: Tensor<2>, table: &Linear, k: usize) -> TopK {
     let [n_vocab, width] = table.weight().dims();
     assert_eq!(hidden.dims()[1], width, "the hidden states' width must be the table's");
     assert!((1..n_vocab).contains(&k), "k must be at least 1 and below the vocabulary size {n_vocab}");
-    let likeliest = |mut all: Vec<(u32, f32)>| {
-        all.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        all.truncate(k);
-        all
-    };
-    let numbered = |logits: &[f32], first: usize| likeliest((first as u32..).zip(logits.iter().copied()).collect());
-    let rows: Vec<(Sums, Vec<(u32, f32)>)> = if on_flex(&hidden) {
-        let primitive = |it: Tensor<2>| it.try_into_primitive::<Flex>().expect("no autodiff");
-        let logits = Logits::new(primitive(hidden), primitive(table.weight().clone()), table.panels().clone());
-        let plus = |a: (Sums, Vec<_>), b: (Sums, Vec<_>)| (a.0.plus(b.0), likeliest([a.1, b.1].concat()));
-        logits.reduce(|_, logits, first| (Sums::of_part(logits), numbered(logits, first)), plus)
+    let likeliest = Likeliest(k);
+    let rows = if on_flex(&hidden) {
+        Logits::new(&hidden, table).reduce(&likeliest)
     } else {
-        let logits: Vec<f32> = table.apply(hidden).into_data().try_into_vec().expect("logits are f32");
-        logits.chunks_exact(n_vocab).map(|it| (Sums::of(it), numbered(it, 0))).collect()
+        let mut logits: Vec<f32> = table.apply(hidden).into_data().try_into_vec().expect("logits are f32");
+        let rows = logits.chunks_exact_mut(n_vocab).enumerate();
+        rows.map(|(row, logits)| (Sums::of(logits), likeliest.of_part(row, logits, 0).1)).collect()
     };
     let (mut tokens, mut logprobs) = (Vec::new(), Vec::new());
     for (sums, likeliest) in rows {
@@ -157,134 +143,125 @@ pub fn head_top_k(hidden: Tensor<2>, table: &Linear, k: usize) -> TopK {
     TopK::new(k, &tokens, &logprobs).expect("distinct tokens of one distribution")
 }
 
-/// Divergence of the head's distributions from the teacher's, KL(teacher, student) over the k tokens and the others as one, nats:
-/// `hidden` is [n, D], `table` [V, D] with V above k; returns [n].
-pub fn head_distillation(hidden: Tensor<2>, table: &Linear, teacher: &Arc<TopK>) -> Tensor<1> {
+/// Asks for so many tokens of a row.
+struct Likeliest(usize);
+
+impl Likeliest {
+    fn of(&self, mut all: Vec<(u32, f32)>) -> Vec<(u32, f32)> {
+        all.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.truncate(self.0);
+        all
+    }
+}
+
+impl Ask for Likeliest {
+    /// Sums over the logits, and the highest with their tokens.
+    type Of = (Sums, Vec<(u32, f32)>);
+
+    #[inline(always)]
+    fn of_part(&self, _: usize, logits: &mut [f32], first: usize) -> Self::Of {
+        (Sums::of_part(logits), self.of((first as u32..).zip(logits.iter().copied()).collect()))
+    }
+
+    fn plus(&self, all: Self::Of, part: Self::Of) -> Self::Of {
+        (all.0.plus(part.0), self.of([all.1, part.1].concat()))
+    }
+}
+
+/// The weighted sum of divergences of the head's distributions from the teacher's, [1], and each of them: KL(teacher, student)
+/// over the k tokens and the others as one, nats. `hidden` is [n, D], `table` [V, D] with V above k, `weights` [n].
+pub fn distillation_loss(hidden: Tensor<2>, table: &Linear, teacher: &TopK, weights: &[f32]) -> (Tensor<1>, Vec<f32>) {
     let ([n_rows, width], [n_vocab, table_width]) = (hidden.dims(), table.weight().dims());
     assert_eq!(width, table_width, "the hidden states' width must be the table's");
-    assert_eq!(n_rows, teacher.n_positions(), "the teacher's positions are the hidden states'");
+    assert_eq!(
+        [n_rows; 2],
+        [teacher.n_positions(), weights.len()],
+        "a teacher's position and a weight per hidden state"
+    );
     assert!(teacher.k < n_vocab, "k must be below the vocabulary size {n_vocab}");
     assert!(
         teacher.tokens.iter().all(|it| (*it as usize) < n_vocab),
         "tokens must be below the vocabulary size {n_vocab}"
     );
-    if !on_flex(&hidden) {
-        return plain::distillation(table.apply(hidden), teacher);
+    assert!(hidden.is_autodiff(), "a loss is for training");
+    if on_flex(&hidden) {
+        let mut student = Student { teacher, weights, divergences: Vec::new() };
+        let (d_hidden, d_table) = Logits::new(&hidden, table).descend(&mut student);
+        let divergences = student.divergences;
+        let value = divergences.iter().zip(weights).map(|(it, weight)| it * weight).sum();
+        return (given(value, [&hidden, table.weight()], [d_hidden, d_table]), divergences);
     }
-    let (hidden, weight) = (hidden.into_dispatch(), table.weight().clone().into_dispatch());
-    let loss: Tensor<2> =
-        Tensor::from_dispatch(<Dispatch as Distill>::distill(hidden, weight, table.panels().clone(), teacher.clone()));
-    loss.squeeze_dim(1)
+    let each = plain::distillation(table.apply(hidden), teacher);
+    let divergences = each.clone().inner().into_data().try_into_vec().expect("divergences are f32");
+    let weights = TensorData::new(weights.to_vec(), [n_rows]);
+    let weights = Tensor::<1>::from_data(weights, &each.device().inner()).autodiff();
+    ((each * weights).sum(), divergences)
 }
 
-#[backend_extension(Flex, Autodiff)]
-trait Distill: Backend {
-    fn distill(
-        hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        panels: Arc<Panels>,
-        teacher: Arc<TopK>,
-    ) -> FloatTensor<Self>;
+/// What the student is compared with.
+struct Student<'a> {
+    teacher: &'a TopK,
+    weights: &'a [f32],
+    divergences: Vec<f32>,
 }
 
-/// The student's logits and what they are compared with.
-#[derive(Clone, Debug)]
-struct Student {
-    logits: Logits,
-    teacher: Arc<TopK>,
+impl Student<'_> {
+    /// Where the teacher's tokens stand among `n` logits from column `first` on, and which of its k they are.
+    #[inline(always)]
+    fn here(
+        &self,
+        row: usize,
+        first: usize,
+        n: usize,
+    ) -> (impl Iterator<Item = usize> + Clone, std::ops::Range<usize>) {
+        let (tokens, _) = self.teacher.at(row);
+        let from = tokens.partition_point(|it| (*it as usize) < first);
+        let end = tokens.partition_point(|it| (*it as usize) < first + n);
+        (tokens[from..end].iter().map(move |it| *it as usize - first), from..end)
+    }
 }
 
-/// Norms of a row: of all its logits, and of those that are not among the k.
-type Norms = (Norm, Norm);
+impl Ask for Student<'_> {
+    /// Sums over the others' logits, and the logits of the k.
+    type Of = (Sums, Vec<f32>);
 
-impl Student {
-    /// [n, 1] with the norms of each row.
-    fn forward(&self) -> (FlexTensor, Vec<Norms>) {
-        let rows = self.logits.reduce(
-            #[inline(always)]
-            |row, logits, first| {
-                let (tokens, _) = self.teacher.at(row);
-                let from = tokens.partition_point(|it| (*it as usize) < first);
-                let n_logits = logits.len();
-                let here = tokens[from..].iter().map(|it| *it as usize - first).take_while(|it| *it < n_logits);
-                let of_k: Vec<f32> = here.map(|at| std::mem::replace(&mut logits[at], Sums::NOTHING)).collect();
-                (Sums::of_part(logits), of_k)
-            },
-            |all, part| (all.0.plus(part.0), [all.1, part.1].concat()),
-        );
-        let (mut out, mut norms) = (Vec::with_capacity(rows.len()), Vec::with_capacity(rows.len()));
-        for (row, (others, of_k)) in rows.into_iter().enumerate() {
-            let all = of_k.iter().fold(others, |sums, z| sums.plus(Sums::of_part(&[*z]))).norm();
-            let log_others = others.norm().log_sum() - all.log_sum();
-            let cross: f32 = self.teacher.at(row).1.iter().zip(&of_k).map(|(q, z)| q.exp() * all.logprob(*z)).sum();
-            let left = self.teacher.others(row);
-            out.push(self.teacher.negentropy(row) - cross - if left > 0.0 { left * log_others } else { 0.0 });
-            norms.push((all, others.norm()));
+    #[inline(always)]
+    fn of_part(&self, row: usize, logits: &mut [f32], first: usize) -> Self::Of {
+        let (here, _) = self.here(row, first, logits.len());
+        let of_k: Vec<f32> = here.clone().map(|at| std::mem::replace(&mut logits[at], Sums::NOTHING)).collect();
+        let others = Sums::of_part(logits);
+        here.zip(&of_k).for_each(|(at, z)| logits[at] = *z);
+        (others, of_k)
+    }
+
+    fn plus(&self, all: Self::Of, part: Self::Of) -> Self::Of {
+        (all.0.plus(part.0), [all.1, part.1].concat())
+    }
+}
+
+impl Slope for Student<'_> {
+    /// Norms of all logits and of the others', and what the teacher leaves to those.
+    type At = (Norm, Norm, f32);
+
+    fn at(&mut self, row: usize, (others, of_k): Self::Of) -> Option<Self::At> {
+        let all = of_k.iter().fold(others, |sums, z| sums.plus(Sums::of_part(&[*z]))).norm();
+        let (others, left) = (others.norm(), self.teacher.others(row));
+        let cross: f32 = self.teacher.at(row).1.iter().zip(&of_k).map(|(q, z)| q.exp() * all.logprob(*z)).sum();
+        let of_others = if left > 0.0 { left * (others.log_sum() - all.log_sum()) } else { 0.0 };
+        self.divergences.push(self.teacher.negentropy(row) - cross - of_others);
+        (self.weights[row] != 0.0).then_some((all, others, left))
+    }
+
+    /// By a logit among the k it is p - q, by another p - r (p / s).
+    #[inline(always)]
+    fn replace(&self, row: usize, (all, others, left): &Self::At, logits: &mut [f32], first: usize) {
+        let (weight, (here, which)) = (self.weights[row], self.here(row, first, logits.len()));
+        let of_k: Vec<f32> = here.clone().map(|at| logits[at]).collect();
+        for z in logits.iter_mut() {
+            *z = weight * (exp(all.logprob(*z)) - left * exp(others.logprob(*z)));
         }
-        let n_rows = norms.len();
-        (tensor(out, [n_rows, 1]), norms)
-    }
-
-    /// Gradients of the hidden states [n, D] and of the table [V, D]: by a logit among the k it is p - q, by another
-    /// p - r (p / s).
-    fn backward(&self, grad: &FlexTensor, norms: &[Norms]) -> (FlexTensor, FlexTensor) {
-        let grad = grad.storage::<f32>();
-        let active: Vec<usize> = (0..norms.len()).filter(|row| grad[*row] != 0.0).collect();
-        self.logits.pull_back(
-            &active,
-            #[inline(always)]
-            |row, logits, first| {
-                let ((all, others), slope, left) = (norms[row], grad[row], self.teacher.others(row));
-                let (tokens, logprobs) = self.teacher.at(row);
-                let from = tokens.partition_point(|it| (*it as usize) < first);
-                let n = tokens[from..].partition_point(|it| (*it as usize) < first + logits.len());
-                let here = || tokens[from..from + n].iter().map(|it| *it as usize - first);
-                let kept: Vec<f32> = here().map(|at| logits[at]).collect();
-                for z in logits.iter_mut() {
-                    *z = slope * (exp(all.logprob(*z)) - left * exp(others.logprob(*z)));
-                }
-                for ((at, z), q) in here().zip(kept).zip(&logprobs[from..]) {
-                    logits[at] = slope * (exp(all.logprob(z)) - q.exp());
-                }
-            },
-        )
-    }
-}
-
-impl Distill for Flex {
-    fn distill(hidden: FlexTensor, weight: FlexTensor, panels: Arc<Panels>, teacher: Arc<TopK>) -> FlexTensor {
-        Student { logits: Logits::new(hidden, weight, panels), teacher }.forward().0
-    }
-}
-
-impl<C: CheckpointStrategy> Distill for Autodiff<Flex, C> {
-    fn distill(
-        hidden: FloatTensor<Self>,
-        weight: FloatTensor<Self>,
-        panels: Arc<Panels>,
-        teacher: Arc<TopK>,
-    ) -> FloatTensor<Self> {
-        #[derive(Debug)]
-        struct Diverge;
-        impl Backward<Flex, 2> for Diverge {
-            type State = (Student, Vec<Norms>);
-            fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-                let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
-                let (student, norms) = ops.state;
-                let (d_hidden, d_table) = student.backward(&grad, &norms);
-                for (node, grad) in ops.parents.into_iter().zip([d_hidden, d_table]) {
-                    if let Some(node) = node {
-                        grads.register::<Flex>(node.id, grad);
-                    }
-                }
-            }
-        }
-        let ((hidden, hidden_node), (weight, weight_node)) = (hidden.into_parts(), weight.into_parts());
-        let student = Student { logits: Logits::new(hidden, weight, panels), teacher };
-        let (loss, norms) = student.forward();
-        match Diverge.prepare::<C>([hidden_node, weight_node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish((student, norms), loss),
-            OpsKind::UnTracked(prep) => prep.finish(loss),
+        for ((at, z), q) in here.zip(of_k).zip(&self.teacher.at(row).1[which]) {
+            logits[at] = weight * (exp(all.logprob(z)) - q.exp());
         }
     }
 }

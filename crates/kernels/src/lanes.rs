@@ -104,6 +104,20 @@ pub(crate) fn softmax(x: &mut [f32]) {
     }
 }
 
+/// Asks for `data` before it is needed: the processor does not see by itself where it lies.
+#[inline(always)]
+pub(crate) fn fetch<T>(data: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    for line in data.chunks(64 / size_of::<T>()) {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        #[expect(unsafe_code, reason = "a hint that the standard library calls unsafe")]
+        // SAFETY: a prefetch reads nothing the program can see and never faults; SSE is part of x86-64.
+        unsafe {
+            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+        }
+    }
+}
+
 /// A row-major matrix in a slice: element (i, j) is `data[i * stride + j]`.
 #[derive(Clone, Copy)]
 pub(crate) struct Matrix<'a> {

@@ -174,7 +174,7 @@ impl<C: CheckpointStrategy> Product for Autodiff<Flex, C> {
                 }
                 if let Some(node) = weight_node {
                     let mut dw = vec![0.0_f32; n_out * n_in];
-                    panels.by_rows(x.storage::<f32>(), n_in).outer(grad.storage::<f32>(), &mut dw);
+                    panels.by_rows(x.storage::<f32>(), n_in).outer(grad.storage::<f32>(), &mut dw, false);
                     grads.register::<Flex>(node.id, tensor(dw, [n_out, n_in]));
                 }
             }

@@ -1,126 +1,186 @@
-//! Passes over logits z = hidden tableᵀ, [n, V], that never exist together: forward, parts of a row are reduced to what is
-//! asked of them; backward, logits are computed again for [`PART`] columns of the vocabulary at a time.
+//! Passes over logits z = hidden tableᵀ, [n, V], of which only a block of rows exists at a time: what is asked of each row is
+//! reduced from its parts, and where a loss depends on it, the block becomes the loss's slopes and then gradients at once, so
+//! that logits are computed one time only.
 
 use std::ops::Range;
 use std::sync::Arc;
 
+use burn::Tensor;
+use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
+use crate::Linear;
 use crate::device::tensor;
 use crate::lanes::simd;
 use crate::linear::Panels;
 use crate::packed::{Packed, Part, TASK_ROWS};
 use crate::softmax::PART;
 
+/// Logits of a block, about: some rows need not wait for the table's gradient, few enough stay out of the way.
+const BLOCK: usize = 1 << 23;
+
 /// Hidden states [n, D] and the table [V, D] that together say the logits.
-#[derive(Clone, Debug)]
 pub(crate) struct Logits {
     hidden: FlexTensor,
     weight: FlexTensor,
     panels: Arc<Panels>,
 }
 
+/// What is asked of a row of logits, and what they are to become. Functions get the row, and logits from a column `first` on.
+pub(crate) trait Ask: Sync {
+    /// What remains of a part of a row.
+    type Of: Send;
+
+    fn of_part(&self, row: usize, logits: &mut [f32], first: usize) -> Self::Of;
+
+    /// Of a part and the next.
+    fn plus(&self, all: Self::Of, part: Self::Of) -> Self::Of;
+}
+
+/// A loss of what is asked.
+pub(crate) trait Slope: Ask {
+    /// What the slopes of a row depend on.
+    type At: Sync;
+
+    /// None where the loss does not depend on the row.
+    fn at(&mut self, row: usize, of: Self::Of) -> Option<Self::At>;
+
+    /// Turns logits into the loss's derivatives by them.
+    fn replace(&self, row: usize, at: &Self::At, logits: &mut [f32], first: usize);
+}
+
 impl Logits {
-    pub(crate) fn new(hidden: FlexTensor, weight: FlexTensor, panels: Arc<Panels>) -> Logits {
-        Logits { hidden: hidden.to_contiguous(), weight: weight.to_contiguous(), panels }
+    /// Of tensors on Flex; autodiff does not see what is made of them.
+    pub(crate) fn new(hidden: &Tensor<2>, table: &Linear) -> Logits {
+        let plain = |it: &Tensor<2>| if it.is_autodiff() { it.clone().inner() } else { it.clone() };
+        let of = |it: &Tensor<2>| plain(it).try_into_primitive::<Flex>().expect("it is on Flex").to_contiguous();
+        Logits { hidden: of(hidden), weight: of(table.weight()), panels: table.panels().clone() }
     }
 
     /// n and D.
-    pub(crate) fn shape(&self) -> [usize; 2] {
+    fn shape(&self) -> [usize; 2] {
         self.hidden.layout().shape().dims()
     }
 
-    /// For each row, what `of_part(row, logits, first)` makes of its parts, columns `first`.. each, joined in order by `plus`.
-    /// `of_part` may change the logits.
-    pub(crate) fn reduce<P: Send>(
-        &self,
-        of_part: impl Fn(usize, &mut [f32], usize) -> P + Sync,
-        plus: impl Fn(P, P) -> P,
-    ) -> Vec<P> {
-        let [n_rows, width] = self.shape();
-        let (hidden, table) = (self.hidden.storage::<f32>(), self.panels.forward(&self.weight));
-        let panels_per_part = PART / Packed::panel_width();
-        let n_parts = table.n_panels().div_ceil(panels_per_part);
-        // Task by task: some rows with one part of the vocabulary.
-        let tasks = (0..n_rows.div_ceil(TASK_ROWS) * n_parts).into_par_iter();
-        let parts: Vec<Vec<P>> = tasks
-            .map_init(Vec::new, |logits, task| {
-                let (rows, part) = (task / n_parts * TASK_ROWS, task % n_parts);
-                let rows = rows..(rows + TASK_ROWS).min(n_rows);
-                let panels = part * panels_per_part..((part + 1) * panels_per_part).min(table.n_panels());
-                let columns = table.columns(&panels);
-                logits.resize(rows.len() * columns.len(), 0.0);
-                let hidden = &hidden[rows.start * width..rows.end * width];
-                table.multiply(Part { inner: 0..width, panels }, hidden, logits, false);
-                let mut of_rows = Vec::with_capacity(rows.len());
-                simd(
-                    #[inline(always)]
-                    || {
-                        for (row, logits) in rows.zip(logits.chunks_exact_mut(columns.len())) {
-                            of_rows.push(of_part(row, logits, columns.start));
-                        }
-                    },
-                );
-                of_rows
-            })
-            .collect();
-        let mut parts = parts.into_iter();
-        let mut all = Vec::with_capacity(n_rows);
-        while all.len() < n_rows {
-            let mut of_task: Vec<_> = parts.by_ref().take(n_parts).map(Vec::into_iter).collect();
-            while let Some(joined) = of_task.iter_mut().filter_map(Iterator::next).reduce(&plus) {
-                all.push(joined);
-            }
-        }
-        all
+    fn n_vocab(&self) -> usize {
+        self.weight.layout().shape().dims::<2>()[0]
     }
 
-    /// Gradients of the hidden states [n, D] and of the table [V, D], where `replace(row, logits, first)` turns a part of a
-    /// row's logits, columns `first`.., into the loss's derivatives by them. Rows that are not `active` have none and cost
-    /// nothing.
-    pub(crate) fn pull_back(
-        &self,
-        active: &[usize],
-        replace: impl Fn(usize, &mut [f32], usize) + Sync,
-    ) -> (FlexTensor, FlexTensor) {
-        let ([n_rows, width], [n_vocab, _]) = (self.shape(), self.weight.layout().shape().dims::<2>());
-        let all = self.hidden.storage::<f32>();
-        let hidden: Vec<f32> = active.iter().flat_map(|row| &all[row * width..][..width]).copied().collect();
+    /// Blocks of rows.
+    fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
+        let [n_rows, _] = self.shape();
+        let each = BLOCK.div_ceil(self.n_vocab()).next_multiple_of(TASK_ROWS);
+        (0..n_rows).step_by(each).map(move |from| from..(from + each).min(n_rows))
+    }
 
-        let mut d_active = vec![0.0_f32; hidden.len()];
+    /// The columns of the parts of a row.
+    fn parts(&self) -> impl Iterator<Item = Range<usize>> {
+        let n_vocab = self.n_vocab();
+        (0..n_vocab).step_by(PART).map(move |from| from..(from + PART).min(n_vocab))
+    }
+
+    /// What is asked, of every row.
+    pub(crate) fn reduce<A: Ask>(&self, ask: &A) -> Vec<A::Of> {
+        let (table, mut logits) = (self.panels.forward(&self.weight), Vec::new());
+        self.blocks().flat_map(|rows| self.forward(&table, rows, ask, &mut logits)).collect()
+    }
+
+    /// Gradients of the hidden states [n, D] and of the table [V, D]. Every row is shown to `slope` once, in order.
+    pub(crate) fn descend<S: Slope>(&self, slope: &mut S) -> (FlexTensor, FlexTensor) {
+        let ([n_rows, width], n_vocab) = (self.shape(), self.n_vocab());
+        let (hidden, weight) = (self.hidden.storage::<f32>(), self.weight.storage::<f32>());
+        let (table, mut logits) = (self.panels.forward(&self.weight), Vec::new());
+        let mut d_hidden = vec![0.0_f32; n_rows * width];
         let mut d_table = vec![0.0_f32; n_vocab * width];
-        if !active.is_empty() {
-            let inputs = self.panels.by_rows(&hidden, width);
-            let mut logits = Vec::new();
-            for first in (0..n_vocab).step_by(PART) {
-                let columns = first..(first + PART).min(n_vocab);
-                let part: Range<usize> = columns.start * width..columns.end * width;
-                // Both arrangements of the whole table would be the most memory that a step needs.
-                let table = &self.weight.storage::<f32>()[part.clone()];
-                let (forward, backward) = (self.panels.by_columns(table, width), self.panels.by_rows(table, width));
-                logits.resize(active.len() * columns.len(), 0.0);
-                let tasks = logits.par_chunks_mut(TASK_ROWS * columns.len()).zip(active.par_chunks(TASK_ROWS));
-                let rows = hidden.par_chunks(TASK_ROWS * width).zip(d_active.par_chunks_mut(TASK_ROWS * width));
-                tasks.zip(rows).for_each(|((logits, active), (hidden, d_hidden))| {
-                    forward.multiply(forward.whole(), hidden, logits, false);
+        let mut is_first = true;
+        for rows in self.blocks() {
+            let (n_block, start) = (rows.len(), rows.start);
+            let of_rows = self.forward(&table, rows.clone(), &*slope, &mut logits);
+            let (mut active, mut ats) = (Vec::new(), Vec::new());
+            for (row, of) in rows.zip(of_rows) {
+                if let Some(at) = slope.at(row, of) {
+                    active.push(row);
+                    ats.push(at);
+                }
+            }
+            if active.is_empty() {
+                continue;
+            }
+            let inputs: Vec<f32> = active.iter().flat_map(|row| &hidden[row * width..][..width]).copied().collect();
+            let inputs = self.panels.by_rows(&inputs, width);
+            let mut d_active = vec![0.0_f32; active.len() * width];
+            for columns in self.parts() {
+                let n = columns.len();
+                let logits = &mut logits[n_block * columns.start..][..n_block * n];
+                if active.len() < n_block {
+                    for (to, row) in active.iter().enumerate() {
+                        logits.copy_within((row - start) * n..(row - start + 1) * n, to * n);
+                    }
+                }
+                let logits = &mut logits[..active.len() * n];
+                // A whole second arrangement of the table would be the most memory that a step needs.
+                let rows_of_table = columns.start * width..columns.end * width;
+                let backward = self.panels.by_rows(&weight[rows_of_table.clone()], width);
+                let tasks = logits.par_chunks_mut(TASK_ROWS * n).zip(d_active.par_chunks_mut(TASK_ROWS * width));
+                let (slope, rows) = (&*slope, active.par_chunks(TASK_ROWS).zip(ats.par_chunks(TASK_ROWS)));
+                tasks.zip(rows).for_each(|((logits, d_hidden), (rows, ats))| {
                     simd(
                         #[inline(always)]
                         || {
-                            for (logits, row) in logits.chunks_exact_mut(columns.len()).zip(active) {
-                                replace(*row, logits, columns.start);
+                            for ((logits, row), at) in logits.chunks_exact_mut(n).zip(rows).zip(ats) {
+                                slope.replace(*row, at, logits, columns.start);
                             }
                         },
                     );
-                    backward.multiply(backward.whole(), logits, d_hidden, first > 0);
+                    backward.multiply(backward.whole(), logits, d_hidden, columns.start > 0);
                 });
-                inputs.outer(&logits, &mut d_table[part]);
+                inputs.outer(logits, &mut d_table[rows_of_table], !is_first);
             }
-        }
-        let mut d_hidden = vec![0.0_f32; n_rows * width];
-        for (row, from) in active.iter().zip(d_active.chunks_exact(width)) {
-            d_hidden[row * width..][..width].copy_from_slice(from);
+            for (row, from) in active.iter().zip(d_active.chunks_exact(width)) {
+                d_hidden[row * width..][..width].copy_from_slice(from);
+            }
+            is_first = false;
         }
         (tensor(d_hidden, [n_rows, width]), tensor(d_table, [n_vocab, width]))
+    }
+
+    /// What is asked of the rows of a block, and its logits: part by part, [rows, columns of the part].
+    fn forward<A: Ask>(&self, table: &Packed, rows: Range<usize>, ask: &A, logits: &mut Vec<f32>) -> Vec<A::Of> {
+        let ([_, width], hidden) = (self.shape(), self.hidden.storage::<f32>());
+        logits.resize(rows.len() * self.n_vocab(), 0.0);
+        let (mut tasks, mut left) = (Vec::new(), &mut logits[..]);
+        for columns in self.parts() {
+            let part = left.split_off_mut(..rows.len() * columns.len()).expect("parts add up to rows");
+            let firsts = rows.clone().step_by(TASK_ROWS);
+            let chunks = part.chunks_mut(TASK_ROWS * columns.len()).zip(firsts);
+            tasks.extend(chunks.map(|(logits, row)| (logits, row, columns.clone())));
+        }
+        let done = tasks.into_par_iter().map(|(logits, row, columns)| {
+            let (panel, n_rows) = (Packed::panel_width(), logits.len() / columns.len());
+            let panels = columns.start / panel..columns.end.div_ceil(panel);
+            let hidden = &hidden[row * width..(row + n_rows) * width];
+            table.multiply(Part { inner: 0..width, panels }, hidden, logits, false);
+            let mut of_rows = Vec::with_capacity(n_rows);
+            simd(
+                #[inline(always)]
+                || {
+                    for (row, logits) in (row..).zip(logits.chunks_exact_mut(columns.len())) {
+                        of_rows.push(ask.of_part(row, logits, columns.start));
+                    }
+                },
+            );
+            (row, of_rows)
+        });
+        let mut of_rows: Vec<Option<A::Of>> = rows.clone().map(|_| None).collect();
+        for (first, of_task) in done.collect::<Vec<_>>() {
+            for (all, part) in of_rows[first - rows.start..].iter_mut().zip(of_task) {
+                *all = Some(match all.take() {
+                    Some(all) => ask.plus(all, part),
+                    None => part,
+                });
+            }
+        }
+        of_rows.into_iter().map(|it| it.expect("a vocabulary")).collect()
     }
 }

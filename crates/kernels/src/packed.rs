@@ -122,13 +122,13 @@ impl Packed {
         self.tiles(part, Left::Rows { values: a, n_inner }, out, adds);
     }
 
-    /// out [m, columns] = aᵀ times the matrix: `a` is [inner, m].
-    pub(crate) fn outer(&self, a: &[f32], out: &mut [f32]) {
+    /// out [m, columns] = aᵀ times the matrix, or that added to `out`: `a` is [inner, m].
+    pub(crate) fn outer(&self, a: &[f32], out: &mut [f32], adds: bool) {
         let n_out = a.len() / self.inner;
         let each = rows_per_task(n_out, rayon::current_num_threads());
         out.par_chunks_mut(each * self.columns).enumerate().for_each(|(task, out)| {
             let a = Left::Columns { values: &a[task * each..], stride: n_out, n_inner: self.inner };
-            self.tiles(self.whole(), a, out, false);
+            self.tiles(self.whole(), a, out, adds);
         });
     }
 

@@ -64,14 +64,14 @@ fn attention_of_one(qkv: Tensor<2>, heads: Heads, tables: &Rotary) -> Tensor<2> 
     mixed.reshape([1, n_query, time, width]).swap_dims(1, 2).reshape([time, n_query * width])
 }
 
-/// Negative log-likelihood of `targets` and entropy of each row of `logits` [n, V]; returns [n, 2], natural logarithm.
+/// Log-probability of `targets` and entropy of each row of `logits` [n, V]; returns [n, 2], natural logarithm.
 pub fn token_scores(logits: Tensor<2>, targets: &[u32]) -> Tensor<2> {
     let n_tokens = targets.len();
     let targets = ids(targets, &logits.device()).reshape([n_tokens, 1]);
     let logprobs = activation::log_softmax(logits, 1);
-    let nll = -logprobs.clone().gather(1, targets);
+    let of_targets = logprobs.clone().gather(1, targets);
     let entropy = -(logprobs.clone().exp() * logprobs).sum_dim(1);
-    Tensor::cat(vec![nll, entropy], 1)
+    Tensor::cat(vec![of_targets, entropy], 1)
 }
 
 /// KL from the teacher to the softmax of each row of `logits` [n, V], over the teacher's k tokens and all others as one, nats;

@@ -7,7 +7,7 @@ use pulp::{Simd, WithSimd};
 
 use crate::Precision;
 use crate::bf16;
-use crate::lanes::dispatch;
+use crate::lanes::{dispatch, fetch};
 
 /// A left operand [N, n_inner], where it is.
 #[derive(Clone, Copy)]
@@ -74,7 +74,7 @@ thread_local! {
     static ARRANGED: Cell<Vec<u32>> = Cell::default();
 }
 
-impl Tiles<'_> {
+impl<'a> Tiles<'a> {
     #[inline(always)]
     pub(crate) fn run<D: Dot>(self, dot: D) {
         // Taken out meanwhile: what runs inside another function's closure is not compiled for the instruction set.
@@ -100,14 +100,23 @@ impl Tiles<'_> {
                 a.arrange::<D>(dot, (row, n), start..end, &mut arranged[row * depth..(row + n) * depth]);
                 row += n;
             }
-            for (index, panel) in words.chunks_exact(height * WIDTH).enumerate() {
-                let panel = &panel[(from + start) * WIDTH..(from + end) * WIDTH];
+            let part = |panel: &'a [u32]| &panel[(from + start) * WIDTH..(from + end) * WIDTH];
+            let mut panels = words.chunks_exact(height * WIDTH).map(part).enumerate().peekable();
+            while let Some((index, panel)) = panels.next() {
+                // The next panel is fetched while this one is multiplied with, a share by each tile.
+                let mut ahead = panels.peek().map_or(&[][..], |it| it.1);
+                let share = (ahead.len() * D::ROWS).div_ceil(n_rows);
                 let place = Place { first: place.first + index * WIDTH, adds: place.adds || start > 0, ..place };
                 for strip in (0..WIDTH).step_by(2 * D::Vectors::F32_LANES) {
                     let mut row = 0;
                     while row < n_rows {
                         let (n, out) = (D::rows(n_rows - row), &mut out[row * place.columns..]);
                         let a = &arranged[row * depth..(row + n) * depth];
+                        if strip == 0 {
+                            let (now, later) = ahead.split_at(share.min(ahead.len()));
+                            fetch(now);
+                            ahead = later;
+                        }
                         match n {
                             12 if D::ROWS == 12 => tile::<D, WIDTH, 12>(dot, a, (panel, strip), out, place),
                             6 if D::ROWS == 6 => tile::<D, WIDTH, 6>(dot, a, (panel, strip), out, place),

@@ -2,13 +2,11 @@
 
 mod every_set;
 
-use std::sync::Arc;
-
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 use collimate_kernels::{
-    Heads, Linear, Precision, Rotary, TopK, attention, embed, head_distillation, head_loss, head_scores, head_top_k,
-    logprob, plain, rms_norm, swiglu,
+    Heads, Linear, Precision, Rotary, TokenScore, TopK, attention, distillation_loss, embed, head_scores, head_top_k,
+    logprob, plain, rms_norm, swiglu, token_loss,
 };
 
 /// Values in (-scale, scale) that look random and are the same everywhere.
@@ -160,15 +158,39 @@ fn attention_and_its_derivative() {
     }
 }
 
-/// Scores of `targets` under a head of `precision`, [n, 2], from hidden states and a table.
-fn scores(it: &[Tensor<2>], precision: Precision, targets: &[u32]) -> Tensor<2> {
-    let scores = head_scores(it[0].clone(), &Linear::with_precision(it[1].clone(), precision), targets);
-    Tensor::stack(vec![scores.logprob, scores.entropy], 1)
+/// Slopes of a loss by scores: one row in three has none.
+fn some_slopes(n_tokens: usize) -> Vec<f32> {
+    noise(99, [n_tokens, 2], 1.0)
+        .into_iter()
+        .enumerate()
+        .map(|(at, it)| if at / 2 % 3 == 1 { 0.0 } else { it })
+        .collect()
 }
 
-fn plain_scores(it: &[Tensor<2>], targets: &[u32]) -> Tensor<2> {
+/// The sum of `slopes` [n, 2] times the scores of `targets` under a head of `precision`, [1, 1], from hidden states and a
+/// table.
+fn loss(it: &[Tensor<2>], precision: Precision, targets: &[u32], slopes: &[f32]) -> Tensor<2> {
+    let slope = |at: usize, _| TokenScore { logprob: slopes[2 * at], entropy: slopes[2 * at + 1] };
+    let [hidden, table] = [0, 1].map(|at| tracked(&it[at]));
+    let (loss, _) = token_loss(hidden, &Linear::with_precision(table, precision), targets, slope);
+    like(loss.unsqueeze_dim(1), &it[0])
+}
+
+fn plain_loss(it: &[Tensor<2>], targets: &[u32], slopes: &[f32]) -> Tensor<2> {
     let scores = plain::token_scores(it[0].clone().matmul(it[1].clone().transpose()), targets);
-    Tensor::cat(vec![-scores.clone().narrow(1, 0, 1), scores.narrow(1, 1, 1)], 1)
+    let slopes = tensor(slopes, [targets.len(), 2]);
+    let slopes = if scores.is_autodiff() { slopes.autodiff() } else { slopes };
+    (scores * slopes).sum().unsqueeze_dim::<2>(1)
+}
+
+/// Losses want autodiff.
+fn tracked(it: &Tensor<2>) -> Tensor<2> {
+    if it.is_autodiff() { it.clone() } else { it.clone().autodiff() }
+}
+
+/// With autodiff where `other` has it.
+fn like(it: Tensor<2>, other: &Tensor<2>) -> Tensor<2> {
+    if other.is_autodiff() { it } else { it.inner() }
 }
 
 fn some_targets(n_tokens: usize, n_vocab: usize) -> Vec<u32> {
@@ -225,8 +247,9 @@ fn head_and_its_derivative() {
     {
         let targets = some_targets(n_tokens, n_vocab);
         let shapes = [[n_tokens, width], [n_vocab, width]];
-        let fused = |it: &[Tensor<2>]| scores(it, Precision::F32, &targets);
-        let plain = |it: &[Tensor<2>]| plain_scores(it, &targets);
+        let slopes = some_slopes(n_tokens);
+        let fused = |it: &[Tensor<2>]| loss(it, Precision::F32, &targets, &slopes);
+        let plain = |it: &[Tensor<2>]| plain_loss(it, &targets, &slopes);
         let scale = (width as f32).powf(-0.25);
         let inputs = [(noise(5, shapes[0], scale), shapes[0]), (noise(6, shapes[1], scale), shapes[1])];
         check(&format!("head {n_tokens}x{width}x{n_vocab}"), &fused, &plain, &inputs);
@@ -240,49 +263,58 @@ fn head_scores_do_not_depend_on_the_batch() {
     let table = Linear::new(tensor(&noise(6, [n_vocab, width], 1.0), [n_vocab, width]));
     let (hidden, targets) = (noise(5, [n_tokens, width], 1.0), some_targets(n_tokens, n_vocab));
     let all = head_scores(tensor(&hidden, [n_tokens, width]), &table, &targets);
-    let all: [Vec<f32>; 2] = [all.logprob, all.entropy].map(|it| it.into_data().try_into_vec().expect("f32"));
     for row in 0..n_tokens {
         let (hidden, target) = (tensor(&hidden[row * width..(row + 1) * width], [1, width]), targets[row]);
-        let alone = head_scores(hidden.clone(), &table, &[target]);
-        assert_eq!(
-            (alone.logprob.into_scalar::<f32>(), alone.entropy.into_scalar::<f32>()),
-            (all[0][row], all[1][row])
-        );
-        assert_eq!(logprob(&values(table.apply(hidden)), target), all[0][row], "row {row}");
+        assert_eq!(head_scores(hidden.clone(), &table, &[target]), [all[row]]);
+        assert_eq!(logprob(&values(table.apply(hidden)), target), all[row].logprob, "row {row}");
     }
 }
 
-/// Rows that the loss does not use get no gradient and give none.
+/// The loss asks for the slopes of the scores that it returns, which are those of the head.
 #[test]
-fn head_skips_rows_without_a_gradient() {
-    let (n_tokens, width, n_vocab) = (120, 8, 1100);
-    let (hidden, table) = (noise(5, [n_tokens, width], 1.0), noise(6, [n_vocab, width], 1.0));
-    let (hidden, table) = (tensor(&hidden, [n_tokens, width]), tensor(&table, [n_vocab, width]));
-    let targets = some_targets(n_tokens, n_vocab);
-    let mix: Vec<f32> = (0..2 * n_tokens).map(|it| if it / 2 % 3 == 0 { 1.0 } else { 0.0 }).collect();
-    let inputs = [hidden, table];
-    let (_, grads) = run(&|it| scores(it, Precision::F32, &targets), &inputs, &mix);
-    let (_, plain_grads) = run(&|it| plain_scores(it, &targets), &inputs, &mix);
-    close("hidden", &grads[0], &plain_grads[0], 5e-6);
-    close("table", &grads[1], &plain_grads[1], 5e-6);
-    let (_, none) = run(&|it| scores(it, Precision::F32, &targets), &inputs, &vec![0.0; 2 * n_tokens]);
-    assert!(none.iter().flatten().all(|it| *it == 0.0));
+fn a_loss_is_asked_for_its_slopes_by_the_scores() {
+    let (n_tokens, width, n_vocab) = (101, 24, 1061);
+    let (hidden, targets) =
+        (tensor(&noise(5, [n_tokens, width], 1.0), [n_tokens, width]), some_targets(n_tokens, n_vocab));
+    let table = Linear::new(tensor(&noise(6, [n_vocab, width], 1.0), [n_vocab, width]));
+    let scores = head_scores(hidden.clone(), &table, &targets);
+    let slope = |at: usize, score: TokenScore| {
+        assert_eq!(score, scores[at]);
+        TokenScore { logprob: score.logprob, entropy: 0.0 }
+    };
+    let (loss, returned) = token_loss(hidden.autodiff(), &table.tracked(), &targets, slope);
+    assert_eq!(returned, scores);
+    let squares: f32 = scores.iter().map(|it| it.logprob * it.logprob).sum();
+    assert!((loss.inner().into_scalar::<f32>() / squares - 1.0).abs() < 1e-5);
+}
+
+/// A loss that depends on no row has no gradient.
+#[test]
+fn a_loss_without_slopes_has_no_gradient() {
+    let shapes = [[120, 8], [1100, 8]];
+    let inputs = [tensor(&noise(5, shapes[0], 1.0), shapes[0]), tensor(&noise(6, shapes[1], 1.0), shapes[1])];
+    let op = |it: &[Tensor<2>]| loss(it, Precision::F32, &some_targets(120, 1100), &[0.0; 240]);
+    let (out, none) = run(&op, &inputs, &[1.0]);
+    assert!(out.iter().chain(none.iter().flatten()).all(|it| *it == 0.0));
 }
 
 #[test]
 fn head_loss_of_extreme_logits_is_finite() {
     let hidden = tensor(&[100.0, -100.0], [2, 1]);
     let table = tensor(&[1.0, -1.0, 0.0], [3, 1]);
-    let nll = head_loss(hidden, &Linear::new(table), &[0, 0]);
-    let nll: Vec<f32> = nll.into_data().try_into_vec().expect("f32");
-    close("extreme logits", &nll, &[0.0, 200.0], 1e-6);
+    let scores = head_scores(hidden, &Linear::new(table), &[0, 0]);
+    close("extreme logits", &scores.iter().map(|it| it.logprob).collect::<Vec<_>>(), &[0.0, -200.0], 1e-6);
 
     let (n_tokens, n_vocab) = (4, 1500);
     let hidden = tensor(&[100.0, -100.0, 50.0, 0.0], [n_tokens, 1]);
     let table = tensor(&noise(6, [n_vocab, 1], 100.0), [n_vocab, 1]);
-    let (out, grads) = run(&|it| scores(it, Precision::F32, &[0, 700, 1499, 3]), &[hidden, table], &[1.0; 8]);
+    let targets = [0, 700, 1499, 3];
+    let op = |it: &[Tensor<2>]| loss(it, Precision::F32, &targets, &[1.0; 8]);
+    let (out, grads) = run(&op, &[hidden.clone(), table.clone()], &[1.0]);
     assert!(out.iter().chain(grads.iter().flatten()).all(|it| it.is_finite()));
-    close("a uniform row", &out[6..], &[-(n_vocab as f32).ln(), (n_vocab as f32).ln()], 1e-6);
+    let uniform = head_scores(hidden, &Linear::new(table), &targets)[3];
+    let log = (n_vocab as f32).ln();
+    close("a uniform row", &[uniform.logprob, uniform.entropy], &[-log, log], 1e-6);
 }
 
 /// The nearest bf16, ties to even, from the definition.
@@ -321,9 +353,9 @@ fn bf16_head_is_near_the_f32_head() {
     let targets = some_targets(n_tokens, n_vocab);
     let shapes = [[n_tokens, width], [n_vocab, width]];
     let (hidden, table) = (rounded(&noise(5, shapes[0], 0.5)), rounded(&noise(6, shapes[1], 0.5)));
-    let (inputs, mix) = ([tensor(&hidden, shapes[0]), tensor(&table, shapes[1])], noise(99, [n_tokens, 2], 1.0));
-    let (out, grads) = run(&|it| scores(it, Precision::Bf16, &targets), &inputs, &mix);
-    let (f32_out, f32_grads) = run(&|it| scores(it, Precision::F32, &targets), &inputs, &mix);
+    let (inputs, slopes) = ([tensor(&hidden, shapes[0]), tensor(&table, shapes[1])], some_slopes(n_tokens));
+    let (out, grads) = run(&|it| loss(it, Precision::Bf16, &targets, &slopes), &inputs, &[1.0]);
+    let (f32_out, f32_grads) = run(&|it| loss(it, Precision::F32, &targets, &slopes), &inputs, &[1.0]);
     close("output", &out, &f32_out, 2e-6); // the operands are bf16 already
     for (grad, f32_grad) in grads.iter().zip(&f32_grads) {
         close("gradient", grad, f32_grad, 1e-2);
@@ -331,10 +363,16 @@ fn bf16_head_is_near_the_f32_head() {
 }
 
 /// What a teacher with other weights stores of `n_rows` positions.
-fn some_teacher([n_rows, width, n_vocab]: [usize; 3], k: usize) -> Arc<TopK> {
+fn some_teacher([n_rows, width, n_vocab]: [usize; 3], k: usize) -> TopK {
     let scale = 2.0 * (width as f32).powf(-0.25);
     let table = Linear::new(tensor(&noise(16, [n_vocab, width], scale), [n_vocab, width]));
-    Arc::new(head_top_k(tensor(&noise(15, [n_rows, width], scale), [n_rows, width]), &table, k))
+    head_top_k(tensor(&noise(15, [n_rows, width], scale), [n_rows, width]), &table, k)
+}
+
+/// The weighted divergence, [1, 1], from hidden states and a table.
+fn distilled(it: &[Tensor<2>], teacher: &TopK, weights: &[f32]) -> Tensor<2> {
+    let [hidden, table] = [0, 1].map(|at| tracked(&it[at]));
+    like(distillation_loss(hidden, &Linear::new(table), teacher, weights).0.unsqueeze_dim(1), &it[0])
 }
 
 #[test]
@@ -345,10 +383,14 @@ fn distillation_and_its_derivative() {
     {
         let teacher = some_teacher([n_rows, width, n_vocab], k);
         let shapes = [[n_rows, width], [n_vocab, width]];
-        let column = |it: Tensor<1>| it.unsqueeze_dim::<2>(1);
-        let fused = |it: &[Tensor<2>]| column(head_distillation(it[0].clone(), &Linear::new(it[1].clone()), &teacher));
-        let plain =
-            |it: &[Tensor<2>]| column(plain::distillation(it[0].clone().matmul(it[1].clone().transpose()), &teacher));
+        let weights: Vec<f32> = noise(98, [n_rows, 1], 1.0);
+        let fused = |it: &[Tensor<2>]| distilled(it, &teacher, &weights);
+        let plain = |it: &[Tensor<2>]| {
+            let each = plain::distillation(it[0].clone().matmul(it[1].clone().transpose()), &teacher);
+            let weights = tensor(&weights, [n_rows, 1]);
+            let weights = if each.is_autodiff() { weights.autodiff() } else { weights };
+            (each.unsqueeze_dim::<2>(1) * weights).sum().unsqueeze_dim::<2>(1)
+        };
         let scale = (width as f32).powf(-0.25);
         let inputs = [(noise(5, shapes[0], scale), shapes[0]), (noise(6, shapes[1], scale), shapes[1])];
         check(&format!("distillation {n_rows}x{width}x{n_vocab}, {k}"), &fused, &plain, &inputs);
@@ -361,17 +403,19 @@ fn distillation_ends_where_the_two_agree_and_is_finite_elsewhere() {
     let (n_rows, width, n_vocab) = (101, 24, 1061);
     let (hidden, table) = (noise(5, [n_rows, width], 1.0), noise(6, [n_vocab, width], 1.0));
     let (hidden, table) = (tensor(&hidden, [n_rows, width]), tensor(&table, [n_vocab, width]));
-    let teacher = Arc::new(head_top_k(hidden.clone(), &Linear::new(table.clone()), 5));
-    let op = |it: &[Tensor<2>]| {
-        head_distillation(it[0].clone(), &Linear::new(it[1].clone()), &teacher).unsqueeze_dim::<2>(1)
+    let teacher = head_top_k(hidden.clone(), &Linear::new(table.clone()), 5);
+    let weights = vec![1.0; n_rows];
+    let op = |it: &[Tensor<2>]| distilled(it, &teacher, &weights);
+    let each = |scale: f32| {
+        let hidden = (hidden.clone() * scale).autodiff();
+        distillation_loss(hidden, &Linear::new(table.clone()).tracked(), &teacher, &weights).1
     };
-    let inputs = [hidden.clone(), table.clone()];
-    let (out, grads) = run(&op, &inputs, &vec![1.0; n_rows]);
-    close("where they agree", &out, &vec![0.0; n_rows], 5e-6);
+    let (_, grads) = run(&op, &[hidden.clone(), table.clone()], &[1.0]);
+    close("where they agree", &each(1.0), &vec![0.0; n_rows], 5e-6);
     grads.iter().for_each(|it| close("slope where they agree", it, &vec![0.0; it.len()], 2e-5));
     for scale in [0.0, -100.0, 1000.0] {
-        let (out, grads) = run(&op, &[hidden.clone() * scale, table.clone()], &vec![1.0; n_rows]);
-        assert!(out.iter().all(|it| it.is_finite() && *it > -1e-4), "{scale}");
+        let (_, grads) = run(&op, &[hidden.clone() * scale, table.clone()], &[1.0]);
+        assert!(each(scale).iter().all(|it| it.is_finite() && *it > -1e-4), "{scale}");
         assert!(grads.iter().flatten().all(|it| it.is_finite()), "{scale}");
     }
 }

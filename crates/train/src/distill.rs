@@ -1,11 +1,7 @@
 //! Distillation: the student's distribution at each trained position comes to the teacher's, of which the likeliest tokens are
 //! stored. The trained tokens say where; what is learnt there is the teacher's opinion, not the token.
 
-use std::sync::Arc;
-
-use burn::Tensor;
-use burn::tensor::TensorData;
-use collimate_kernels::{TopK, embed, head_distillation, head_top_k};
+use collimate_kernels::{TopK, distillation_loss, embed, head_top_k};
 use collimate_model::{Transformer, Weights};
 
 use crate::gradient::{apply, gradients};
@@ -17,7 +13,7 @@ pub struct DistillBatch {
     /// The sequences.
     pub batch: Batch,
     /// One position for each of its trained tokens, in their order.
-    pub teacher: Arc<TopK>,
+    pub teacher: TopK,
 }
 
 impl DistillBatch {
@@ -26,7 +22,7 @@ impl DistillBatch {
     pub fn ask(teacher: &Transformer, batch: Batch, k: usize) -> DistillBatch {
         let (positions, _) = batch.positions_and_targets();
         let hidden = embed(teacher.forward(&batch.tokens, &batch.lengths), &positions);
-        DistillBatch { teacher: Arc::new(head_top_k(hidden, teacher.head(), k)), batch }
+        DistillBatch { teacher: head_top_k(hidden, teacher.head(), k), batch }
     }
 }
 
@@ -48,12 +44,9 @@ pub fn distill_step(
         let DistillBatch { batch, teacher } = with_targets[index];
         let (positions, _) = batch.positions_and_targets();
         let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
-        let divergence = head_distillation(hidden, model.head(), teacher);
         let shares: Vec<f32> = batch.trained.iter().map(|it| it.weight / total).collect();
-        let shares = Tensor::<1>::from_data(TensorData::new(shares, [positions.len()]), &divergence.device());
-        let loss = (divergence * shares).sum();
-        let value: f32 = loss.clone().inner().into_scalar();
-        (loss, value)
+        let (loss, divergences) = distillation_loss(hidden, model.head(), teacher, &shares);
+        (loss, divergences.iter().zip(&shares).map(|(it, share)| it * share).sum::<f32>())
     });
     let n_tokens = trained().count();
     let grad_norm = apply(weights, adam, &grads, lr)?;

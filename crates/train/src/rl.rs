@@ -3,8 +3,7 @@
 //! tokens. On a fresh batch r is 1 and nothing is clipped. Departs from PPO and GRPO: no value model, no mean per sequence.
 
 use burn::Tensor;
-use burn::tensor::TensorData;
-use collimate_kernels::{embed, head_scores};
+use collimate_kernels::{TokenScore, embed, token_loss};
 use collimate_model::{Transformer, Weights};
 
 use crate::gradient::{apply, gradients};
@@ -111,29 +110,26 @@ impl Sums {
     }
 }
 
-/// Sum of the tokens' losses / `total`, [1]. The loss is a function of each token's log-probability alone, so its slope is
-/// computed in closed form and only `sum(slope * logp)` is differentiated; the reported loss is the loss itself.
+/// What has the gradient of the sum of the tokens' losses / `total`, [1], and that sum: the loss is a function of each token's
+/// log-probability alone, so its slope is computed in closed form.
 fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32) -> (Tensor<1>, Sums) {
     let RlBatch { batch, tokens } = batch;
     assert_eq!(batch.trained.len(), tokens.len(), "one advantage per trained token");
     let (positions, targets) = batch.positions_and_targets();
     let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
-    let scores = head_scores(hidden, model.head(), &targets);
-    let host = |tensor: &Tensor<1>| tensor.clone().inner().into_data().try_into_vec::<f32>().expect("scores are f32");
-    let (logprobs, entropies) = (host(&scores.logprob), host(&scores.entropy));
+    let term = |at: usize, score: TokenScore| of_token(&tokens[at], score.logprob, cfg);
+    let slope = |at, score| TokenScore { logprob: term(at, score).slope / total, entropy: 0.0 };
+    let (loss, scores) = token_loss(hidden, model.head(), &targets, slope);
     let mut sums = Sums::default();
-    let mut slopes = Vec::with_capacity(tokens.len());
-    for ((token, logprob), entropy) in tokens.iter().zip(logprobs).zip(entropies) {
-        let term = token_loss(token, logprob, cfg);
-        slopes.push(term.slope / total);
+    for (at, score) in scores.into_iter().enumerate() {
+        let term = term(at, score);
         sums.loss += f64::from(term.loss);
         sums.kl += f64::from(term.kl);
-        sums.entropy += f64::from(entropy);
+        sums.entropy += f64::from(score.entropy);
         sums.clipped += f64::from(u8::from(term.clipped));
         sums.drift += f64::from((term.ratio - 1.0).abs());
     }
-    let slopes = Tensor::<1>::from_data(TensorData::new(slopes, [tokens.len()]), &scores.logprob.device());
-    ((scores.logprob * slopes).sum(), sums)
+    (loss, sums)
 }
 
 /// The loss of one token as a function of its log-probability.
@@ -146,7 +142,7 @@ struct TokenLoss {
     clipped: bool,
 }
 
-fn token_loss(token: &RlToken, logprob: f32, cfg: &Rl) -> TokenLoss {
+fn of_token(token: &RlToken, logprob: f32, cfg: &Rl) -> TokenLoss {
     let ratio = (logprob - token.old).exp();
     let clamped = ratio.clamp(1.0 - cfg.clip, 1.0 + cfg.clip);
     let clipped = clamped * token.advantage < ratio * token.advantage;

@@ -1,8 +1,7 @@
 //! Supervised fine-tuning (and pretraining): the mean negative log-likelihood of the trained tokens.
 
 use burn::Tensor;
-use burn::tensor::TensorData;
-use collimate_kernels::{embed, head_loss, head_scores};
+use collimate_kernels::{TokenScore, embed, head_scores, token_loss};
 use collimate_model::{Transformer, Weights};
 
 use crate::gradient::{apply, gradients};
@@ -41,10 +40,8 @@ pub fn sft_step(weights: &mut Weights, adam: &mut Adam, batches: &[Batch], lr: f
 fn sft_loss(model: &Transformer, batch: &Batch, total: f32) -> Tensor<1> {
     let (positions, targets) = batch.positions_and_targets();
     let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
-    let nll = head_loss(hidden, model.head(), &targets);
-    let shares: Vec<f32> = batch.trained.iter().map(|it| it.weight / total).collect();
-    let shares = Tensor::<1>::from_data(TensorData::new(shares, [targets.len()]), &nll.device());
-    (nll * shares).sum()
+    let slope = |at: usize, _| TokenScore { logprob: -batch.trained[at].weight / total, entropy: 0.0 };
+    token_loss(hidden, model.head(), &targets, slope).0
 }
 
 /// Log-probability of each trained token of `batch` under `model`, in its order, without gradients: the old and reference
@@ -55,6 +52,5 @@ pub fn score(model: &Transformer, batch: &Batch) -> Vec<f32> {
     }
     let (positions, targets) = batch.positions_and_targets();
     let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
-    let logprobs = head_scores(hidden, model.head(), &targets).logprob.into_data();
-    logprobs.try_into_vec().expect("log-probabilities are f32")
+    head_scores(hidden, model.head(), &targets).into_iter().map(|it| it.logprob).collect()
 }
