@@ -18,19 +18,8 @@ fn rounded(x: f32) -> u32 {
 
 /// The values at an even inner index and the next.
 #[inline(always)]
-fn pair(even: f32, odd: f32) -> u32 {
+pub(crate) fn pair(even: f32, odd: f32) -> u32 {
     rounded(odd) | rounded(even) >> 16
-}
-
-/// Each two rows of `values`, [2n, WIDTH], become one of pairs, as many as `out` has room for.
-#[inline(always)]
-pub(crate) fn round_pairs<const WIDTH: usize>(values: &[f32], out: &mut [u32]) {
-    for (out, two) in out.chunks_exact_mut(WIDTH).zip(values.chunks_exact(2 * WIDTH)) {
-        let (even, odd) = two.split_at(WIDTH);
-        for i in 0..WIDTH {
-            out[i] = pair(even[i], odd[i]);
-        }
-    }
 }
 
 /// Runs `tiles` with the machine's own products of pairs, where it has them.

@@ -2,13 +2,34 @@
 //! its closure once per set and picks at run time. Everything here is `inline(always)`, so that it is compiled
 //! inside that closure.
 
+use std::mem::MaybeUninit;
+
 use pulp::{Simd, WithSimd};
+use rayon::prelude::*;
 
 /// Rows per parallel task. Fixed, so that sums over rows are added in the same order whatever the number of threads.
 pub(crate) const ROWS_PER_TASK: usize = 64;
 
 /// Lanes of the explicit accumulators; sums are split this many ways.
 pub(crate) const LANES: usize = 16;
+
+/// `n` numbers that `write(task, numbers)` says, `each` at a time and side by side. It finds zeros there, which are written
+/// while they are near: to clear all of them first takes as long as many an operation.
+pub(crate) fn filled(n: usize, each: usize, write: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
+    let mut all = Vec::with_capacity(n);
+    all.spare_capacity_mut()[..n].par_chunks_mut(each.max(1)).enumerate().for_each(|(task, room)| {
+        room.fill(MaybeUninit::new(0.0));
+        #[expect(unsafe_code, reason = "the type does not follow from what is written")]
+        // SAFETY: every number of the chunk was written the line before.
+        write(task, unsafe { room.assume_init_mut() });
+    });
+    #[expect(unsafe_code, reason = "the length does not follow from what is written")]
+    // SAFETY: there is room for `n`, the chunks divide them without a gap, and each of them is written in full.
+    unsafe {
+        all.set_len(n);
+    }
+    all
+}
 
 /// Runs `op` with the vectors of the chosen instruction set.
 #[inline(always)]

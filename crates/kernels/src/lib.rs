@@ -47,5 +47,5 @@ pub use packed::Precision;
 pub use recompute::recompute;
 pub use rotary::Rotary;
 pub use row::{highest, logprob, masses};
-pub use swiglu::{swiglu, swiglu_rows};
+pub use swiglu::swiglu_rows;
 pub use values::Values;

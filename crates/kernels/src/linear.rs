@@ -13,7 +13,10 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::TensorData;
 
 use crate::device::{on_flex, tensor};
+use crate::norm::{self, normed};
 use crate::packed::{Packed, Precision, Source};
+use crate::plain;
+use crate::swiglu::{self, gated};
 
 /// A weight matrix W [out, in] that inputs are multiplied with, x Wᵀ. Clones share its panels.
 #[derive(Clone, Debug)]
@@ -69,6 +72,26 @@ impl Linear {
         }
         let (x, weight) = (x.into_dispatch(), self.weight.clone().into_dispatch());
         Tensor::from_dispatch(<Dispatch as Product>::linear(x, weight, self.panels.clone()))
+    }
+
+    /// [`rms_norm`](crate::rms_norm) of `x` [N, in] with `norm` [1, in], then [`Linear::apply`]; returns [N, out]. What lies
+    /// between is not kept for the backward pass but computed again.
+    pub fn after_norm(&self, x: Tensor<2>, norm: Tensor<2>, eps: f32) -> Tensor<2> {
+        if !on_flex(&x) {
+            return self.apply(plain::rms_norm(x, norm, eps));
+        }
+        let (x, norm, weight) = (x.into_dispatch(), norm.into_dispatch(), self.weight.clone().into_dispatch());
+        Tensor::from_dispatch(<Dispatch as Product>::normed(x, norm, weight, self.panels.clone(), eps))
+    }
+
+    /// `silu(gate) * up` of `gate_up` [N, 2 in], gate first, then [`Linear::apply`]; returns [N, out]. What lies between is not
+    /// kept for the backward pass but computed again.
+    pub fn after_swiglu(&self, gate_up: Tensor<2>) -> Tensor<2> {
+        if !on_flex(&gate_up) {
+            return self.apply(plain::swiglu(gate_up));
+        }
+        let (gate_up, weight) = (gate_up.into_dispatch(), self.weight.clone().into_dispatch());
+        Tensor::from_dispatch(<Dispatch as Product>::gated(gate_up, weight, self.panels.clone()))
     }
 
     /// The same product on plain numbers, without autodiff, to the bit: `x` is [N, in] row by row; `out`, [N, out], is overwritten.
@@ -141,18 +164,53 @@ impl Arranged {
     }
 }
 
+impl Panels {
+    /// x Wᵀ of `x` [N, in], as a tensor [N, out].
+    fn apply(&self, x: &[f32], weight: &FlexTensor) -> FlexTensor {
+        let [n_out, n_in] = weight.layout().shape().dims();
+        tensor(self.forward(weight).of_rows(x), [x.len() / n_in, n_out])
+    }
+
+    /// dy W for `grad` dy [N, out].
+    fn of_inputs(&self, grad: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
+        let ([n_rows, _], [_, n_in]) = (grad.layout().shape().dims::<2>(), weight.layout().shape().dims::<2>());
+        tensor(self.backward(weight).of_rows(grad.storage()), [n_rows, n_in])
+    }
+
+    /// dyᵀ x for `grad` dy [N, out] and inputs `x` [N, in].
+    fn of_weight(&self, grad: &FlexTensor, x: &[f32]) -> FlexTensor {
+        let [n_rows, n_out] = grad.layout().shape().dims();
+        let n_in = x.len() / n_rows;
+        tensor(self.by_rows(x, n_in).of_columns(grad.storage()), [n_out, n_in])
+    }
+}
+
 #[backend_extension(Flex, Autodiff)]
 trait Product: Backend {
     fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, panels: Arc<Panels>) -> FloatTensor<Self>;
+
+    fn normed(
+        x: FloatTensor<Self>,
+        norm: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        panels: Arc<Panels>,
+        eps: f32,
+    ) -> FloatTensor<Self>;
+
+    fn gated(gate_up: FloatTensor<Self>, weight: FloatTensor<Self>, panels: Arc<Panels>) -> FloatTensor<Self>;
 }
 
 impl Product for Flex {
     fn linear(x: FlexTensor, weight: FlexTensor, panels: Arc<Panels>) -> FlexTensor {
-        let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
-        let ([n_rows, _], [n_out, _]) = (x.layout().shape().dims::<2>(), weight.layout().shape().dims::<2>());
-        let mut out = vec![0.0_f32; n_rows * n_out];
-        panels.forward(&weight).product(x.storage::<f32>(), &mut out);
-        tensor(out, [n_rows, n_out])
+        panels.apply(x.to_contiguous().storage(), &weight.to_contiguous())
+    }
+
+    fn normed(x: FlexTensor, norm: FlexTensor, weight: FlexTensor, panels: Arc<Panels>, eps: f32) -> FlexTensor {
+        panels.apply(&normed(&x.to_contiguous(), &norm.to_contiguous(), eps), &weight.to_contiguous())
+    }
+
+    fn gated(gate_up: FlexTensor, weight: FlexTensor, panels: Arc<Panels>) -> FlexTensor {
+        panels.apply(&gated(&gate_up.to_contiguous()), &weight.to_contiguous())
     }
 }
 
@@ -165,17 +223,12 @@ impl<C: CheckpointStrategy> Product for Autodiff<Flex, C> {
             fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
                 let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
                 let (x, weight, panels) = ops.state;
-                let [n_out, n_in] = weight.layout().shape().dims();
                 let [x_node, weight_node] = ops.parents;
                 if let Some(node) = x_node {
-                    let mut dx = vec![0.0_f32; x.layout().shape().num_elements()];
-                    panels.backward(&weight).product(grad.storage::<f32>(), &mut dx);
-                    grads.register::<Flex>(node.id, tensor(dx, x.layout().shape().clone()));
+                    grads.register::<Flex>(node.id, panels.of_inputs(&grad, &weight));
                 }
                 if let Some(node) = weight_node {
-                    let mut dw = vec![0.0_f32; n_out * n_in];
-                    panels.by_rows(x.storage::<f32>(), n_in).outer(grad.storage::<f32>(), &mut dw, false);
-                    grads.register::<Flex>(node.id, tensor(dw, [n_out, n_in]));
+                    grads.register::<Flex>(node.id, panels.of_weight(&grad, x.storage()));
                 }
             }
         }
@@ -186,6 +239,70 @@ impl<C: CheckpointStrategy> Product for Autodiff<Flex, C> {
                 prep.finish((x.clone(), weight.clone(), panels.clone()), Flex::linear(x, weight, panels))
             }
             OpsKind::UnTracked(prep) => prep.finish(Flex::linear(x, weight, panels)),
+        }
+    }
+
+    fn normed(
+        x: FloatTensor<Self>,
+        norm: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        panels: Arc<Panels>,
+        eps: f32,
+    ) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Normed;
+        impl Backward<Flex, 3> for Normed {
+            type State = ([FlexTensor; 3], Arc<Panels>, f32);
+            fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+                let ([x, norm, weight], panels, eps) = ops.state;
+                let [x_node, norm_node, weight_node] = ops.parents;
+                if let Some(node) = weight_node {
+                    grads.register::<Flex>(node.id, panels.of_weight(&grad, &normed(&x, &norm, eps)));
+                }
+                if x_node.is_some() || norm_node.is_some() {
+                    let (dx, dnorm) = norm::backward(&panels.of_inputs(&grad, &weight), &x, &norm, eps);
+                    for (node, grad) in [(x_node, dx), (norm_node, dnorm)] {
+                        if let Some(node) = node {
+                            grads.register::<Flex>(node.id, grad);
+                        }
+                    }
+                }
+            }
+        }
+        let ((x, x_node), (norm, norm_node), (weight, weight_node)) =
+            (x.into_parts(), norm.into_parts(), weight.into_parts());
+        let [x, norm, weight] = [x, norm, weight].map(|it| it.to_contiguous());
+        let out = Flex::normed(x.clone(), norm.clone(), weight.clone(), panels.clone(), eps);
+        match Normed.prepare::<C>([x_node, norm_node, weight_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(([x, norm, weight], panels, eps), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
+        }
+    }
+
+    fn gated(gate_up: FloatTensor<Self>, weight: FloatTensor<Self>, panels: Arc<Panels>) -> FloatTensor<Self> {
+        #[derive(Debug)]
+        struct Gated;
+        impl Backward<Flex, 2> for Gated {
+            type State = ([FlexTensor; 2], Arc<Panels>);
+            fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+                let grad = grads.consume::<Flex>(&ops.node).to_contiguous();
+                let ([gate_up, weight], panels) = ops.state;
+                let [gate_up_node, weight_node] = ops.parents;
+                if let Some(node) = weight_node {
+                    grads.register::<Flex>(node.id, panels.of_weight(&grad, &gated(&gate_up)));
+                }
+                if let Some(node) = gate_up_node {
+                    grads.register::<Flex>(node.id, swiglu::backward(&panels.of_inputs(&grad, &weight), &gate_up));
+                }
+            }
+        }
+        let ((gate_up, gate_up_node), (weight, weight_node)) = (gate_up.into_parts(), weight.into_parts());
+        let [gate_up, weight] = [gate_up, weight].map(|it| it.to_contiguous());
+        let out = Flex::gated(gate_up.clone(), weight.clone(), panels.clone());
+        match Gated.prepare::<C>([gate_up_node, weight_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish(([gate_up, weight], panels), out),
+            OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
 }

@@ -17,8 +17,9 @@ use crate::linear::Panels;
 use crate::packed::{Packed, Part, TASK_ROWS};
 use crate::softmax::PART;
 
-/// Logits of a block, about: some rows need not wait for the table's gradient, few enough stay out of the way.
-const BLOCK: usize = 1 << 23;
+/// Logits of a block, about: few enough to take little memory, of so many rows that adding to the table's gradient is little
+/// work beside their products.
+const BLOCK: usize = 1 << 22;
 
 /// Hidden states [n, D] and the table [V, D] that together say the logits.
 pub(crate) struct Logits {

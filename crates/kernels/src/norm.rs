@@ -10,7 +10,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use rayon::prelude::*;
 
 use crate::device::{on_flex, tensor};
-use crate::lanes::{ROWS_PER_TASK, dot, simd};
+use crate::lanes::{ROWS_PER_TASK, dot, filled, simd};
 use crate::plain;
 
 /// `x / sqrt(mean(x^2) + eps) * weight`: `x` is [N, D], `weight` [1, D]; returns [N, D].
@@ -25,19 +25,22 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<2>, eps: f32) -> Tensor<2> {
 pub fn rms_norm_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let width = weight.len();
     let task = width * ROWS_PER_TASK;
-    out.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(out, x)| {
-        simd(
-            #[inline(always)]
-            || {
-                for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
-                    let scale = inverse_rms(x, eps);
-                    for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-                        *out = x * scale * weight;
-                    }
+    out.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(out, x)| of_task(x, weight, eps, out));
+}
+
+fn of_task(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let width = weight.len();
+    simd(
+        #[inline(always)]
+        || {
+            for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
+                let scale = inverse_rms(x, eps);
+                for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
+                    *out = x * scale * weight;
                 }
-            },
-        );
-    });
+            }
+        },
+    );
 }
 
 #[backend_extension(Flex, Autodiff)]
@@ -48,10 +51,15 @@ trait RmsNorm: Backend {
 impl RmsNorm for Flex {
     fn rms_norm(x: FlexTensor, weight: FlexTensor, eps: f32) -> FlexTensor {
         let (x, weight) = (x.to_contiguous(), weight.to_contiguous());
-        let mut out = vec![0.0_f32; x.layout().num_elements()];
-        rms_norm_rows(x.storage(), weight.storage(), eps, &mut out);
-        tensor(out, x.layout().shape().clone())
+        tensor(normed(&x, &weight, eps), x.layout().shape().clone())
     }
+}
+
+/// The same of tensors [N, D] and [1, D].
+pub(crate) fn normed(x: &FlexTensor, weight: &FlexTensor, eps: f32) -> Vec<f32> {
+    let (xs, weights) = (x.storage::<f32>(), weight.storage::<f32>());
+    let each = weights.len() * ROWS_PER_TASK;
+    filled(xs.len(), each, |at, out| of_task(&xs[at * each..], weights, eps, out))
 }
 
 #[inline(always)]
@@ -60,7 +68,7 @@ fn inverse_rms(x: &[f32], eps: f32) -> f32 {
 }
 
 /// With s = 1 / rms(x): dx = s (g w - x s^2 mean(g w x)), dw = sum over rows of g x s. Returns (dx, dw).
-fn backward(grad: &FlexTensor, x: &FlexTensor, weight: &FlexTensor, eps: f32) -> (FlexTensor, FlexTensor) {
+pub(crate) fn backward(grad: &FlexTensor, x: &FlexTensor, weight: &FlexTensor, eps: f32) -> (FlexTensor, FlexTensor) {
     let (grads, xs, weights) = (grad.storage::<f32>(), x.storage::<f32>(), weight.storage::<f32>());
     let width = weights.len();
     let task = width * ROWS_PER_TASK;

@@ -2,13 +2,14 @@
 //! the inner loop reads one stream of values in order. Every sum runs over its inner index in order, whatever the number of
 //! rows or threads: a row's product does not depend on what else is in the batch.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::bf16;
 use crate::isa;
-use crate::lanes::simd;
+use crate::lanes::{filled, simd};
 use crate::tile::{self, Left, Panels, Place};
 
 /// What the operands of a product are rounded to. Sums are f32 in either case.
@@ -67,16 +68,23 @@ impl Packed {
         let width = Packed::panel_width();
         let height = inner.div_ceil(precision.together());
         let n_words = columns.div_ceil(width) * height * width;
-        let mut words = vec![0; n_words + LINE];
+        let mut words = Vec::<u32>::with_capacity(n_words + LINE);
         let start = words.as_ptr().align_offset(LINE * size_of::<u32>()).min(LINE);
-        let panels = words[start..start + n_words].par_chunks_mut(height * width);
-        panels.enumerate().for_each(|(panel, out)| {
+        let room = words.spare_capacity_mut();
+        room[..start].fill(MaybeUninit::new(0));
+        room[start..start + n_words].par_chunks_mut(height * width).enumerate().for_each(|(panel, out)| {
             let sizes = ([inner, columns], panel);
             match width {
                 WIDEST => arrange::<WIDEST>(precision, source, sizes, out),
                 _ => arrange::<{ WIDEST / 2 }>(precision, source, sizes, out),
             }
         });
+        #[expect(unsafe_code, reason = "to fill so much memory with zeros first takes as long as arranging it")]
+        // SAFETY: there is room for `n_words + LINE`. The words before `start` are written above, and the panels divide the rest
+        // without a gap; `arrange` writes every word of the panel it is given.
+        unsafe {
+            words.set_len(start + n_words);
+        }
         Packed { precision, inner, columns, width, words, start }
     }
 
@@ -116,10 +124,30 @@ impl Packed {
         }
     }
 
+    /// a [N, inner] times the matrix, [N, columns].
+    pub(crate) fn of_rows(&self, a: &[f32]) -> Vec<f32> {
+        let n_rows = a.len() / self.inner;
+        let each = rows_per_task(n_rows, rayon::current_num_threads());
+        filled(n_rows * self.columns, each * self.columns, |task, out| {
+            let a = &a[task * each * self.inner..][..out.len() / self.columns * self.inner];
+            self.multiply(self.whole(), a, out, false);
+        })
+    }
+
     /// out [N, columns of the part] = a [N, inner of the part] times `part`, or that added to `out`; on this thread.
     pub(crate) fn multiply(&self, part: Part, a: &[f32], out: &mut [f32], adds: bool) {
         let n_inner = part.inner.len();
         self.tiles(part, Left::Rows { values: a, n_inner }, out, adds);
+    }
+
+    /// aᵀ times the matrix, [m, columns]: `a` is [inner, m].
+    pub(crate) fn of_columns(&self, a: &[f32]) -> Vec<f32> {
+        let n_out = a.len() / self.inner;
+        let each = rows_per_task(n_out, rayon::current_num_threads());
+        filled(n_out * self.columns, each * self.columns, |task, out| {
+            let a = Left::Columns { values: &a[task * each..], stride: n_out, n_inner: self.inner };
+            self.tiles(self.whole(), a, out, false);
+        })
     }
 
     /// out [m, columns] = aᵀ times the matrix, or that added to `out`: `a` is [inner, m].
@@ -181,7 +209,11 @@ impl Source<'_> {
         match self {
             Source::Rows(values) => {
                 for (i, block) in block[..n_rows].iter_mut().enumerate() {
-                    block[..n_columns].copy_from_slice(&values[(row + i) * columns + first..][..n_columns]);
+                    let values = &values[(row + i) * columns + first..][..n_columns];
+                    match values.as_array::<WIDTH>() {
+                        Some(values) => *block = *values,
+                        None => block[..n_columns].copy_from_slice(values),
+                    }
                 }
             }
             Source::Columns(values) => {
@@ -196,12 +228,12 @@ impl Source<'_> {
     }
 }
 
-/// The words of panel number `panel` of a matrix [inner, columns].
+/// The words of panel number `panel` of a matrix [inner, columns]: all of `out`.
 fn arrange<const WIDTH: usize>(
     precision: Precision,
     source: Source<'_>,
     (sizes, panel): ([usize; 2], usize),
-    out: &mut [u32],
+    out: &mut [MaybeUninit<u32>],
 ) {
     simd(
         #[inline(always)]
@@ -209,10 +241,15 @@ fn arrange<const WIDTH: usize>(
             let mut block = [[0.0; WIDTH]; BLOCK];
             for (index, out) in out.chunks_mut(BLOCK / precision.together() * WIDTH).enumerate() {
                 source.read(sizes, (index * BLOCK, panel * WIDTH), &mut block);
-                let values = block.as_flattened();
+                let rows = out.chunks_exact_mut(WIDTH);
                 match precision {
-                    Precision::F32 => out.iter_mut().zip(values).for_each(|(out, value)| *out = value.to_bits()),
-                    Precision::Bf16 => bf16::round_pairs::<WIDTH>(values, out),
+                    Precision::F32 => rows.zip(&block).for_each(|(out, values)| {
+                        out.iter_mut().zip(values).for_each(|(out, value)| _ = out.write(value.to_bits()));
+                    }),
+                    Precision::Bf16 => rows.zip(block.as_chunks::<2>().0).for_each(|(out, [even, odd])| {
+                        let pairs = even.iter().zip(odd).map(|(even, odd)| bf16::pair(*even, *odd));
+                        out.iter_mut().zip(pairs).for_each(|(out, pair)| _ = out.write(pair));
+                    }),
                 }
             }
         },

@@ -6,7 +6,7 @@ use burn::Tensor;
 use burn::tensor::{Device, TensorData};
 use collimate_kernels::{
     Heads, Linear, Precision, Rotary, TokenScore, TopK, attention, distillation_loss, embed, head_scores, head_top_k,
-    logprob, plain, rms_norm, swiglu, token_loss,
+    logprob, plain, rms_norm, swiglu_rows, token_loss,
 };
 
 /// Values in (-scale, scale) that look random and are the same everywhere.
@@ -121,17 +121,45 @@ fn linear_does_not_depend_on_the_batch() {
 }
 
 #[test]
-fn swiglu_and_its_derivative() {
-    for shape in [[1, 2], [7, 80], [130, 64]] {
-        let fused = |it: &[Tensor<2>]| swiglu(it[0].clone());
-        let plain = |it: &[Tensor<2>]| plain::swiglu(it[0].clone());
-        check(&format!("swiglu {shape:?}"), &fused, &plain, &[(noise(3, shape, 6.0), shape)]);
+fn linear_after_norm_and_its_derivative() {
+    for (n, n_in, n_out) in [(1, 8, 3), (5, 24, 31), (200, 192, 65)] {
+        let shapes = [[n, n_in], [1, n_in], [n_out, n_in]];
+        let scale = (n_in as f32).powf(-0.5);
+        let inputs = [
+            (noise(1, shapes[0], 2.0), shapes[0]),
+            (noise(2, shapes[1], 1.0), shapes[1]),
+            (noise(9, shapes[2], scale), shapes[2]),
+        ];
+        let fused = |it: &[Tensor<2>]| Linear::new(it[2].clone()).after_norm(it[0].clone(), it[1].clone(), 1e-5);
+        let plain =
+            |it: &[Tensor<2>]| plain::rms_norm(it[0].clone(), it[1].clone(), 1e-5).matmul(it[2].clone().transpose());
+        check(&format!("linear after norm {n}x{n_in}x{n_out}"), &fused, &plain, &inputs);
+    }
+}
+
+/// A product with what a gate lets through.
+fn after_swiglu(it: &[Tensor<2>]) -> Tensor<2> {
+    Linear::new(it[1].clone()).after_swiglu(it[0].clone())
+}
+
+fn plain_after_swiglu(it: &[Tensor<2>]) -> Tensor<2> {
+    plain::swiglu(it[0].clone()).matmul(it[1].clone().transpose())
+}
+
+#[test]
+fn linear_after_swiglu_and_its_derivative() {
+    for (n, n_in, n_out) in [(1, 1, 1), (7, 40, 5), (130, 32, 65)] {
+        let shapes = [[n, 2 * n_in], [n_out, n_in]];
+        let scale = (n_in as f32).powf(-0.5);
+        let inputs = [(noise(3, shapes[0], 6.0), shapes[0]), (noise(9, shapes[1], scale), shapes[1])];
+        check(&format!("linear after swiglu {n}x{n_in}x{n_out}"), &after_swiglu, &plain_after_swiglu, &inputs);
     }
 }
 
 #[test]
 fn swiglu_saturates() {
-    let out = values(swiglu(tensor(&[-200.0, 200.0, 3.0, 3.0], [1, 4])));
+    let mut out = [0.0; 2];
+    swiglu_rows(&[-200.0, 200.0, 3.0, 3.0], 2, &mut out);
     close("swiglu at its limits", &out, &[0.0, 600.0], 1e-6);
 }
 
@@ -233,9 +261,9 @@ fn embed_and_its_derivative() {
     let plain = |it: &[Tensor<2>]| plain::embed(it[0].clone(), &tokens).matmul(it[0].clone().transpose());
     check("tied embed", &tied, &plain, &[(noise(10, [7, 5], 1.0), [7, 5])]);
     // Rows of something that is itself computed.
-    let rows = |it: &[Tensor<2>]| embed(swiglu(it[0].clone()), &tokens);
-    let plain = |it: &[Tensor<2>]| plain::embed(plain::swiglu(it[0].clone()), &tokens);
-    check("rows", &rows, &plain, &[(noise(11, [7, 8], 3.0), [7, 8])]);
+    let rows = |it: &[Tensor<2>]| embed(after_swiglu(it), &tokens);
+    let plain = |it: &[Tensor<2>]| plain::embed(plain_after_swiglu(it), &tokens);
+    check("rows", &rows, &plain, &[(noise(11, [7, 8], 3.0), [7, 8]), (noise(12, [3, 4], 1.0), [3, 4])]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Device;
-use collimate_kernels::{Heads, Linear, Rotary, attention, embed, recompute, rms_norm, swiglu};
+use collimate_kernels::{Heads, Linear, Rotary, attention, embed, recompute, rms_norm};
 use rayon::prelude::*;
 
 use crate::{Config, Weights, WeightsError};
@@ -179,10 +179,10 @@ impl Layer {
 
     /// What the residual stream `x` [N, D] becomes.
     fn apply(&self, x: Tensor<2>, rest: &Rest) -> Tensor<2> {
-        let qkv = self.qkv.apply(rms_norm(x.clone(), self.attention_norm.clone(), rest.eps));
+        let qkv = self.qkv.after_norm(x.clone(), self.attention_norm.clone(), rest.eps);
         let x = x + self.out.apply(attention(qkv, rest.heads, &rest.rotary, &rest.lengths));
-        let gate_up = self.gate_up.apply(rms_norm(x.clone(), self.ffn_norm.clone(), rest.eps));
-        x + self.down.apply(swiglu(gate_up))
+        let gate_up = self.gate_up.after_norm(x.clone(), self.ffn_norm.clone(), rest.eps);
+        x + self.down.after_swiglu(gate_up)
     }
 
     /// The same, of which only `x` is kept for the backward pass.

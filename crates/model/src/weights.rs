@@ -10,6 +10,7 @@ use collimate_kernels::Precision;
 use collimate_schema::{Hash, Seed};
 use half::bf16;
 use rand::Rng;
+use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::{Config, ConfigError};
@@ -212,6 +213,23 @@ impl Weights {
                 (name, tensor)
             })
             .collect();
+    }
+
+    /// The same with what `beside` has for each tensor, by its name, which is also replaced; tensors are updated side by side.
+    pub fn update_beside<T: Send>(
+        &mut self,
+        beside: &mut BTreeMap<String, T>,
+        update: impl Fn(&str, Tensor<2>, T) -> (Tensor<2>, T) + Sync,
+    ) {
+        assert!(self.tensors.keys().eq(beside.keys()), "something beside each tensor");
+        let pairs: Vec<_> = std::mem::take(&mut self.tensors).into_iter().zip(std::mem::take(beside)).collect();
+        let updated = pairs.into_par_iter().map(|((name, tensor), (_, beside))| {
+            let shape = tensor.dims();
+            let (tensor, beside) = update(&name, tensor, beside);
+            assert_eq!(tensor.dims(), shape, "an update must keep the shape of `{name}`");
+            ((name.clone(), tensor), (name, beside))
+        });
+        (self.tensors, *beside) = updated.collect::<Vec<_>>().into_iter().unzip();
     }
 }
 

@@ -67,19 +67,17 @@ impl Adam {
     pub(crate) fn step(&mut self, weights: &mut Weights, grads: &Gradients, norm: f32, lr: f32) {
         self.step += 1;
         let scale = if norm > self.max_norm { self.max_norm / norm } else { 1.0 };
-        weights.update(|name, weight| {
-            let moments = self.moments.remove(name).expect("the state has the weights' names");
+        let (cfg, muon, step) = (self.cfg, self.muon, self.step);
+        weights.update_beside(&mut self.moments, |name, weight, moments| {
             let grad = grads.of(name);
             let is_norm = weight.dims()[0] == 1;
-            let cfg = if is_norm { AdamW { weight_decay: 0.0, ..self.cfg } } else { self.cfg };
-            let (weight, moments) = match &self.muon {
+            let cfg = if is_norm { AdamW { weight_decay: 0.0, ..cfg } } else { cfg };
+            match &muon {
                 Some(muon) if name.contains(".layers.") && !is_norm => {
                     muon_step(weight, grad, moments, muon, (lr, scale))
                 }
-                _ => adamw_step(weight, grad, moments, &cfg, (lr, self.step, scale)),
-            };
-            self.moments.insert(name.to_owned(), moments);
-            weight
+                _ => adamw_step(weight, grad, moments, &cfg, (lr, step, scale)),
+            }
         });
     }
 
