@@ -61,7 +61,7 @@ const SLACK: f32 = 1e-3;
 impl TopK {
     /// `k` tokens with their log-probabilities at each position, in any order: both are [n, k] row by row.
     pub fn new(k: usize, tokens: &[u32], logprobs: &[f32]) -> Result<TopK, TopKError> {
-        if k == 0 || tokens.len() != logprobs.len() || tokens.len() % k != 0 {
+        if k == 0 || tokens.len() != logprobs.len() || !tokens.len().is_multiple_of(k) {
             return Err(TopKError::Shape { tokens: tokens.len(), logprobs: logprobs.len(), k });
         }
         let mut sorted =
