@@ -98,17 +98,6 @@ impl TopK {
         (&self.tokens[of.clone()], &self.logprobs[of])
     }
 
-    /// The rows `positions`, in that order.
-    pub fn select(&self, positions: impl IntoIterator<Item = usize>) -> TopK {
-        let mut some = TopK { k: self.k, tokens: Vec::new(), logprobs: Vec::new() };
-        for position in positions {
-            let (tokens, logprobs) = self.at(position);
-            some.tokens.extend(tokens);
-            some.logprobs.extend(logprobs);
-        }
-        some
-    }
-
     /// What the teacher leaves to the tokens that are not among the k at `position`.
     pub(crate) fn others(&self, position: usize) -> f32 {
         (1.0 - self.at(position).1.iter().map(|it| it.exp()).sum::<f32>()).max(0.0)
@@ -282,10 +271,10 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_sorted_and_selected() {
+    fn rows_are_sorted() {
         let stored = TopK::new(2, &[5, 1, 2, 9], &[-1.0, -2.0, -3.0, -4.0]).expect("fits");
         assert_eq!(stored.at(0), (&[1, 5][..], &[-2.0, -1.0][..]));
-        assert_eq!(stored.select([1]).at(0), (&[2, 9][..], &[-3.0, -4.0][..]));
+        assert_eq!(stored.at(1), (&[2, 9][..], &[-3.0, -4.0][..]));
         assert_eq!((stored.n_positions(), stored.n_each()), (2, 2));
     }
 }
