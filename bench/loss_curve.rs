@@ -1,9 +1,8 @@
 //! The losses of supervised steps from given weights on given tokens, which bench/loss_curve compares with PyTorch's:
 //! `loss_curve DIR TOKENS.jsonl BATCH STEPS`. Each line of the file is a sequence of token ids; each step takes the next
-//! BATCH of them. AdamW as in bench/peers/torch_curve.py. An example of the `collimate` crate, once it is linked there:
+//! BATCH of them. AdamW as in bench/peers/torch_curve.py. An example of the `collimate` crate:
 //!
-//! mkdir -p crates/collimate/examples && ln -s ../../../bench/loss_curve.rs crates/collimate/examples/
-//! cargo build --release --workspace --example loss_curve
+//! cargo build --release --workspace --examples
 
 #![expect(clippy::print_stdout, reason = "the losses are its result")]
 

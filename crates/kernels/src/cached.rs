@@ -117,13 +117,30 @@ impl CachedRow {
 /// New positions of one sequence that are attended together: they read the same keys.
 const TILE: usize = 4;
 
+/// Blocks that no sequence uses any more, for those that grow.
+#[derive(Debug, Default)]
+pub struct Spare(Vec<Block>);
+
+impl Spare {
+    /// Makes room for `counts[i]` more positions in row i, for every i.
+    pub fn make_room(&mut self, rows: &mut [CachedRow], counts: &[usize]) {
+        for (row, n) in rows.iter_mut().zip(counts) {
+            row.grow(*n, &mut self.0);
+        }
+    }
+
+    /// Takes the blocks of a finished sequence; those that are shared go on.
+    pub fn recycle(&mut self, row: CachedRow) {
+        self.0.extend(row.blocks.into_iter().filter(Block::is_unshared));
+    }
+}
+
 /// The new positions of a step, sequence by sequence, and its working memory; kept from step to step.
 #[derive(Debug, Default)]
 pub struct Plan {
     sequences: Vec<Range<usize>>, // of the step's N positions
     tiles: Vec<Tile>,
     mixed: Vec<f32>, // [tiles, K, TILE, H / K, d]
-    spare: Vec<Block>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -135,22 +152,16 @@ struct Tile {
 }
 
 impl Plan {
-    /// Begins a step that gives `counts` new positions to its sequences, and makes room for them.
-    pub fn begin(&mut self, rows: &mut [CachedRow], counts: &[usize]) {
+    /// Begins a step that gives `counts` new positions to its sequences, which have room for them.
+    pub fn begin(&mut self, counts: &[usize]) {
         self.sequences.clear();
         self.tiles.clear();
         let mut at = 0;
-        for (sequence, (row, n)) in rows.iter_mut().zip(counts.iter().copied()).enumerate() {
-            row.grow(n, &mut self.spare);
+        for (sequence, n) in counts.iter().copied().enumerate() {
             self.sequences.push(at..at + n);
             self.tiles.extend((0..n).step_by(TILE).map(|first| Tile { sequence, first, n: TILE.min(n - first) }));
             at += n;
         }
-    }
-
-    /// Takes the blocks of a finished sequence, for others; those that are shared go on.
-    pub fn recycle(&mut self, row: CachedRow) {
-        self.spare.extend(row.blocks.into_iter().filter(Block::is_unshared));
     }
 
     /// Ends it: the new positions count as cached.

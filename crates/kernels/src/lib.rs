@@ -34,7 +34,7 @@ mod values;
 pub mod plain;
 
 pub use attention::{Heads, attention};
-pub use cached::{BLOCK, Block, CachedRow, Plan, cached_attention};
+pub use cached::{BLOCK, Block, CachedRow, Plan, Spare, cached_attention};
 pub use distill::{TopK, TopKError, distillation_loss, head_top_k};
 pub use embed::embed;
 pub use head::{TokenScore, head_scores, token_loss};

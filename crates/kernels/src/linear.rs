@@ -95,12 +95,13 @@ impl Linear {
     }
 
     /// The same product on plain numbers, without autodiff, to the bit: `x` is [N, in] row by row; `out`, [N, out], is overwritten.
-    pub fn apply_rows(&self, x: &[f32], out: &mut [f32]) {
+    /// `n_threads` are free to share the work.
+    pub fn apply_rows(&self, x: &[f32], out: &mut [f32], n_threads: usize) {
         let [n_out, n_in] = self.weight.dims();
         assert_eq!((x.len() % n_in, x.len() / n_in * n_out), (0, out.len()), "whole rows in and out");
         if on_flex(&self.weight) {
             let weight = self.weight.clone().try_into_primitive::<Flex>().expect("no autodiff");
-            self.panels.forward(&weight.to_contiguous()).product(x, out);
+            self.panels.forward(&weight.to_contiguous()).product(x, out, n_threads);
         } else {
             let x = Tensor::from_data(TensorData::new(x.to_vec(), [x.len() / n_in, n_in]), &self.weight.device());
             let product = self.apply(x).into_data();

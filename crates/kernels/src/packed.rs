@@ -2,6 +2,7 @@
 //! the inner loop reads one stream of values in order. Every sum runs over its inner index in order, whatever the number of
 //! rows or threads: a row's product does not depend on what else is in the batch.
 
+use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
@@ -9,7 +10,7 @@ use rayon::prelude::*;
 
 use crate::bf16;
 use crate::isa;
-use crate::lanes::{filled, simd};
+use crate::lanes::{fetch, filled, simd};
 use crate::tile::{self, Left, Panels, Place};
 
 /// What the operands of a product are rounded to. Sums are f32 in either case.
@@ -37,7 +38,9 @@ impl Precision {
 pub(crate) const TASK_ROWS: usize = 96;
 /// Rows of a task are a multiple of it, so that no tile is thin.
 const FEW_ROWS: usize = 4;
-/// Fewest columns of a task that has one row.
+/// Fewest rows for which tasks are made of rows, per thread.
+const FEW: usize = 16;
+/// Fewest columns of a task that has few rows.
 const FEW_COLUMNS: usize = 128;
 /// Columns of the widest panel.
 const WIDEST: usize = 32;
@@ -53,6 +56,11 @@ pub(crate) struct Packed {
     words: Vec<u32>,
     /// Where they begin.
     start: usize,
+}
+
+thread_local! {
+    /// What the threads make of some columns each, kept for its memory.
+    static PARTS: Cell<Vec<f32>> = Cell::default();
 }
 
 /// The part of a matrix that a product reads: a range of its inner indices, which starts even, and of its panels.
@@ -72,8 +80,9 @@ impl Packed {
         let start = words.as_ptr().align_offset(LINE * size_of::<u32>()).min(LINE);
         let room = words.spare_capacity_mut();
         room[..start].fill(MaybeUninit::new(0));
-        room[start..start + n_words].par_chunks_mut(height * width).enumerate().for_each(|(panel, out)| {
-            let sizes = ([inner, columns], panel);
+        let tasks = room[start..start + n_words].par_chunks_mut(PANELS * height * width).enumerate();
+        tasks.for_each(|(task, out)| {
+            let sizes = ([inner, columns], task * PANELS);
             match width {
                 WIDEST => arrange::<WIDEST>(precision, source, sizes, out),
                 _ => arrange::<{ WIDEST / 2 }>(precision, source, sizes, out),
@@ -81,7 +90,7 @@ impl Packed {
         });
         #[expect(unsafe_code, reason = "to fill so much memory with zeros first takes as long as arranging it")]
         // SAFETY: there is room for `n_words + LINE`. The words before `start` are written above, and the panels divide the rest
-        // without a gap; `arrange` writes every word of the panel it is given.
+        // without a gap; `arrange` writes every word of the panels it is given.
         unsafe {
             words.set_len(start + n_words);
         }
@@ -107,21 +116,37 @@ impl Packed {
         panels.start * self.width..(panels.end * self.width).min(self.columns)
     }
 
-    /// out [N, columns] = a [N, inner] times the matrix.
-    pub(crate) fn product(&self, a: &[f32], out: &mut [f32]) {
-        let (n_rows, n_threads) = (a.len() / self.inner, rayon::current_num_threads());
-        if n_rows == 1 {
-            // Nothing but the weights' bytes counts: every thread reads its share of them.
-            let each = self.n_panels().div_ceil(n_threads).max(FEW_COLUMNS / self.width);
-            out.par_chunks_mut(each * self.width).enumerate().for_each(|(task, out)| {
-                let panels = task * each..((task + 1) * each).min(self.n_panels());
-                self.multiply(Part { panels, ..self.whole() }, a, out, false);
-            });
-        } else {
+    /// out [N, columns] = a [N, inner] times the matrix, shared by `n_threads`.
+    pub(crate) fn product(&self, a: &[f32], out: &mut [f32], n_threads: usize) {
+        let n_rows = a.len() / self.inner;
+        if n_rows >= FEW * n_threads {
             let each = rows_per_task(n_rows, n_threads);
             let tasks = a.par_chunks(each * self.inner).zip(out.par_chunks_mut(each * self.columns));
-            tasks.for_each(|(a, out)| self.multiply(self.whole(), a, out, false));
+            return tasks.for_each(|(a, out)| self.multiply(self.whole(), a, out, false));
         }
+        // The weights' bytes count more than the arithmetic: every thread reads its share of them.
+        let each = self.n_panels().div_ceil(n_threads).max(FEW_COLUMNS / self.width);
+        let part = |task: usize| Part { panels: task * each..((task + 1) * each).min(self.n_panels()), ..self.whole() };
+        let product = |out: &mut [f32]| {
+            let tasks = out.par_chunks_mut(n_rows * each * self.width).enumerate();
+            tasks.for_each(|(task, out)| self.multiply(part(task), a, out, false));
+        };
+        if n_rows == 1 {
+            return product(out);
+        }
+        let mut parts = PARTS.take(); // one after the other, each [N, its columns]
+        parts.resize(parts.len().max(out.len()), 0.0);
+        product(&mut parts[..out.len()]);
+        let mut rest = &parts[..out.len()];
+        for task in 0..self.n_panels().div_ceil(each) {
+            let columns = self.columns(&part(task).panels);
+            let (part, after) = rest.split_at(n_rows * columns.len());
+            for (out, part) in out.chunks_exact_mut(self.columns).zip(part.chunks_exact(columns.len())) {
+                out[columns.clone()].copy_from_slice(part);
+            }
+            rest = after;
+        }
+        PARTS.set(parts);
     }
 
     /// a [N, inner] times the matrix, [N, columns].
@@ -194,6 +219,21 @@ pub(crate) enum Source<'a> {
 const BLOCK: usize = 16;
 
 impl Source<'_> {
+    /// Asks for what [`Source::read`] will want.
+    #[inline(always)]
+    fn fetch<const WIDTH: usize>(self, [inner, columns]: [usize; 2], (row, first): (usize, usize)) {
+        match self {
+            Source::Rows(values) => {
+                let n = WIDTH.min(columns - first);
+                (row..inner.min(row + BLOCK)).for_each(|row| fetch(&values[row * columns + first..][..n]));
+            }
+            Source::Columns(values) => {
+                let n = BLOCK.min(inner - row);
+                (first..columns.min(first + WIDTH)).for_each(|column| fetch(&values[column * inner + row..][..n]));
+            }
+        }
+    }
+
     /// Rows `row`.. of the columns `first`.., zeros past the ends.
     #[inline(always)]
     fn read<const WIDTH: usize>(
@@ -228,25 +268,45 @@ impl Source<'_> {
     }
 }
 
-/// The words of panel number `panel` of a matrix [inner, columns]: all of `out`.
+/// Panels that a task arranges: rows of a source are then read some cache lines at a time.
+const PANELS: usize = 4;
+/// Blocks that are asked for before they are read.
+const AHEAD: usize = 4;
+
+/// The words of the panels from number `first` on of a matrix [inner, columns]: all of `out`.
 fn arrange<const WIDTH: usize>(
     precision: Precision,
     source: Source<'_>,
-    (sizes, panel): ([usize; 2], usize),
+    (sizes, first): ([usize; 2], usize),
     out: &mut [MaybeUninit<u32>],
 ) {
+    let [inner, _] = sizes;
+    let (n_blocks, panel_words) = (inner.div_ceil(BLOCK), inner.div_ceil(precision.together()) * WIDTH);
+    let n_panels = out.len() / panel_words;
+    // Blocks in the order in which the source has them.
+    let place = |at: usize| match source {
+        Source::Rows(_) => (at / n_panels, at % n_panels),
+        Source::Columns(_) => (at % n_blocks, at / n_blocks),
+    };
+    let at_source = |(block, panel): (usize, usize)| (block * BLOCK, (first + panel) * WIDTH);
     simd(
         #[inline(always)]
         || {
-            let mut block = [[0.0; WIDTH]; BLOCK];
-            for (index, out) in out.chunks_mut(BLOCK / precision.together() * WIDTH).enumerate() {
-                source.read(sizes, (index * BLOCK, panel * WIDTH), &mut block);
+            let mut values = [[0.0; WIDTH]; BLOCK];
+            for at in 0..n_panels * n_blocks {
+                if at + AHEAD < n_panels * n_blocks {
+                    source.fetch::<WIDTH>(sizes, at_source(place(at + AHEAD)));
+                }
+                let (block, panel) = place(at);
+                source.read(sizes, at_source((block, panel)), &mut values);
+                let out = &mut out[panel * panel_words..(panel + 1) * panel_words];
+                let out = &mut out[block * BLOCK / precision.together() * WIDTH..];
                 let rows = out.chunks_exact_mut(WIDTH);
                 match precision {
-                    Precision::F32 => rows.zip(&block).for_each(|(out, values)| {
+                    Precision::F32 => rows.zip(&values).for_each(|(out, values)| {
                         out.iter_mut().zip(values).for_each(|(out, value)| _ = out.write(value.to_bits()));
                     }),
-                    Precision::Bf16 => rows.zip(block.as_chunks::<2>().0).for_each(|(out, [even, odd])| {
+                    Precision::Bf16 => rows.zip(values.as_chunks::<2>().0).for_each(|(out, [even, odd])| {
                         let pairs = even.iter().zip(odd).map(|(even, odd)| bf16::pair(*even, *odd));
                         out.iter_mut().zip(pairs).for_each(|(out, pair)| _ = out.write(pair));
                     }),

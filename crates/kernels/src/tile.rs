@@ -34,8 +34,8 @@ pub(crate) struct Place {
     pub(crate) adds: bool,
 }
 
-/// Words of the inner index before the next panel: a panel's part stays in the first-level cache.
-const DEPTH: usize = 512;
+/// Most words of the inner index before the next panel: the left operand's part stays in the second-level cache.
+const DEPTH: usize = 768;
 /// The same where panels are of the widest kind.
 const DEPTH_OF_WIDE: usize = 256;
 
@@ -90,8 +90,9 @@ impl<'a> Tiles<'a> {
     fn by_depth<D: Dot, const WIDTH: usize, const DEPTH: usize>(self, dot: D, arranged: &mut Vec<u32>) {
         let Tiles { a, panels: Panels { words, height, from }, out, place, .. } = self;
         let (n_rows, n_words) = (out.len() / place.columns, a.n_inner().div_ceil(D::TOGETHER));
-        for start in (0..n_words).step_by(DEPTH) {
-            let end = (start + DEPTH).min(n_words);
+        let each = n_words.div_ceil(n_words.div_ceil(DEPTH)); // parts of about the same depth
+        for start in (0..n_words).step_by(each) {
+            let end = (start + each).min(n_words);
             let depth = end - start;
             arranged.resize(arranged.len().max(n_rows * depth), 0); // tile by tile, [words, rows of the tile]
             let mut row = 0;

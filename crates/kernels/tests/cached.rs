@@ -4,7 +4,7 @@ mod every_set;
 
 use burn::Tensor;
 use burn::tensor::{Device, TensorData};
-use collimate_kernels::{BLOCK, CachedRow, Heads, Plan, Rotary, attention, cached_attention};
+use collimate_kernels::{BLOCK, CachedRow, Heads, Plan, Rotary, Spare, attention, cached_attention};
 
 const TIME: usize = 2 * BLOCK + 7;
 
@@ -17,14 +17,15 @@ fn cached(heads: Heads, inputs: &[Vec<f32>], counts: &[Vec<usize>]) -> Vec<Vec<f
     let rotary = Rotary::new(TIME, heads.width, 10_000.0);
     let mut rows: Vec<CachedRow> = inputs.iter().map(|_| CachedRow::new(1, heads, Vec::new())).collect();
     let mut outputs = vec![Vec::new(); inputs.len()];
-    let mut plan = Plan::default();
+    let (mut plan, mut spare) = (Plan::default(), Spare::default());
     for counts in counts {
         let width = heads.fused_width();
         let parts = inputs.iter().zip(&rows).zip(counts);
         let qkv: Vec<f32> =
             parts.flat_map(|((it, row), n)| it[row.len() * width..(row.len() + n) * width].to_vec()).collect();
         let mut out = vec![f32::NAN; qkv.len() / width * heads.out_width()];
-        plan.begin(&mut rows, counts);
+        spare.make_room(&mut rows, counts);
+        plan.begin(counts);
         cached_attention(&qkv, &mut rows, &mut plan, (0, heads), &rotary, &mut out);
         plan.end(&mut rows);
         let mut rest = out.as_slice();
@@ -68,11 +69,12 @@ fn sequences_share_their_beginning_and_nothing_else() {
     let heads = Heads { n_query: 2, n_kv: 1, width: 8 };
     let (width, rotary) = (heads.fused_width(), Rotary::new(TIME, heads.width, 10_000.0));
     let input = projections(heads, 0);
-    let mut plan = Plan::default();
+    let (mut plan, mut spare) = (Plan::default(), Spare::default());
     let mut extend = |row: &mut CachedRow, qkv: &[f32]| {
         let mut out = vec![0.0; qkv.len() / width * heads.out_width()];
-        let rows = std::slice::from_mut(row);
-        plan.begin(rows, &[qkv.len() / width]);
+        let (rows, counts) = (std::slice::from_mut(row), [qkv.len() / width]);
+        spare.make_room(rows, &counts);
+        plan.begin(&counts);
         cached_attention(qkv, rows, &mut plan, (0, heads), &rotary, &mut out);
         plan.end(rows);
         out

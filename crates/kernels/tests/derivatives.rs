@@ -107,11 +107,11 @@ fn linear_does_not_depend_on_the_batch() {
         let product = |n_rows: usize, n_threads: usize| {
             let mut out = vec![0.0; n_rows * n_out];
             let threads = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("threads");
-            threads.install(|| linear.apply_rows(&x[..n_rows * n_in], &mut out));
+            threads.install(|| linear.apply_rows(&x[..n_rows * n_in], &mut out, n_threads));
             out
         };
         let all = values(linear.apply(tensor(&x, [n, n_in])));
-        for (n_rows, n_threads) in [(1, 1), (1, 3), (6, 1), (6, 3), (96, 3), (101, 1), (101, 3)] {
+        for (n_rows, n_threads) in [(1, 1), (1, 3), (6, 1), (6, 3), (40, 3), (96, 3), (101, 1), (101, 3)] {
             assert!(
                 all[..n_rows * n_out] == product(n_rows, n_threads),
                 "{precision:?}, {n_rows} rows, {n_threads} threads"

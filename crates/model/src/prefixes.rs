@@ -62,7 +62,7 @@ pub(crate) fn n_shared(a: &[u32], b: &[u32]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use collimate_kernels::{CachedRow, Heads, Plan};
+    use collimate_kernels::{CachedRow, Heads, Plan, Spare};
 
     use super::*;
 
@@ -70,7 +70,8 @@ mod tests {
     fn blocks(n: usize) -> Vec<Block> {
         let mut row = CachedRow::new(1, Heads { n_query: 1, n_kv: 1, width: 2 }, Vec::new());
         let mut plan = Plan::default();
-        plan.begin(std::slice::from_mut(&mut row), &[n]);
+        Spare::default().make_room(std::slice::from_mut(&mut row), &[n]);
+        plan.begin(&[n]);
         plan.end(std::slice::from_mut(&mut row));
         row.blocks().to_vec()
     }

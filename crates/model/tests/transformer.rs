@@ -74,3 +74,35 @@ fn reading_piece_by_piece_equals_the_training_forward() {
         }
     }
 }
+
+/// Threads carry parties of sequences; what is read must not show how they were divided.
+#[test]
+fn any_number_of_threads_reads_the_same_bits() {
+    let (model, rows) = (reference_model(), stored_tokens());
+    let read = |n_threads: usize, sequences: &[(&[u32], usize)]| {
+        let mut decoder = Decoder::new(model.clone());
+        let mut cached: Vec<_> = sequences.iter().map(|_| decoder.row(Vec::new())).collect();
+        let threads = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("threads");
+        let mut logits = Vec::new();
+        let halves = |it: &(&[u32], usize)| [it.1, it.0.len() - it.1];
+        for half in 0..2 {
+            let counts: Vec<usize> = sequences.iter().map(|it| halves(it)[half]).collect();
+            let part = |it: &(&[u32], usize)| if half == 0 { it.0[..it.1].to_vec() } else { it.0[it.1..].to_vec() };
+            let tokens: Vec<u32> = sequences.iter().flat_map(part).collect();
+            threads.install(|| decoder.extend(&mut cached, &counts, &tokens));
+            let all: Vec<usize> = (0..tokens.len()).collect();
+            threads.install(|| logits.extend_from_slice(decoder.logits(&all)));
+        }
+        logits
+    };
+    let uneven = rows.iter().cycle().take(29).enumerate().map(|(at, row)| (&row[..], at % row.len()));
+    let sequences: Vec<_> = uneven.collect();
+    let one = read(1, &sequences);
+    for n_threads in [2, 3, 7] {
+        assert!(read(n_threads, &sequences) == one, "{n_threads} threads");
+    }
+    // One that is longer than the others together, beside them.
+    let long: Vec<u32> = rows.iter().flatten().copied().cycle().take(60).collect();
+    let sequences: Vec<_> = std::iter::once((&long[..], 50)).chain(sequences).take(8).collect();
+    assert!(read(3, &sequences) == read(1, &sequences));
+}
