@@ -1,7 +1,8 @@
-"""The losses of training steps in plain PyTorch, f32: same weights, tokens and AdamW as bench/loss_curve.rs.
-Prints one JSON line.
+"""The losses of training steps in plain PyTorch: same weights, tokens and AdamW as bench/loss_curve.rs. Prints one JSON line.
 
-usage: torch_curve.py DIR TOKENS.jsonl BATCH STEPS [--threads 1|2]
+usage: torch_curve.py DIR TOKENS.jsonl BATCH STEPS [--threads 1|2] [--dtype f32|f64]
+
+In f64, norms are computed in f64, too; the model of Transformers rounds them to f32. Rotary angles stay as it has them.
 """
 import argparse
 import json
@@ -11,6 +12,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 from transformers import LlamaForCausalLM
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 PEAK, WARM_UP = 1e-3, 10
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -19,11 +21,16 @@ parser.add_argument("tokens")
 parser.add_argument("batch", type=int)
 parser.add_argument("steps", type=int)
 parser.add_argument("--threads", type=int, default=2)
+parser.add_argument("--dtype", choices=["f32", "f64"], default="f32")
 args = parser.parse_args()
 
 torch.manual_seed(0)
 torch.set_num_threads(args.threads)
-model = LlamaForCausalLM.from_pretrained(args.dir, dtype=torch.float32, attn_implementation="sdpa").train()
+if args.dtype == "f64":
+    LlamaRMSNorm.forward = lambda self, x: self.weight * x * torch.rsqrt(
+        x.pow(2).mean(-1, keepdim=True) + self.variance_epsilon)
+dtype = {"f32": torch.float32, "f64": torch.float64}[args.dtype]
+model = LlamaForCausalLM.from_pretrained(args.dir, dtype=dtype, attn_implementation="sdpa").train()
 parameters = list(model.parameters())
 optimizer = torch.optim.AdamW(
     [

@@ -48,9 +48,9 @@ pub fn token_loss(
         let (d_hidden, d_table) = Logits::new(&hidden, table).descend(&mut head);
         let value = head.scores.iter().enumerate().map(|(at, score)| {
             let slope = (head.slope)(at, *score);
-            slope.logprob * score.logprob + slope.entropy * score.entropy
+            f64::from(slope.logprob * score.logprob + slope.entropy * score.entropy)
         });
-        return (given(value.sum(), [&hidden, table.weight()], [d_hidden, d_table]), head.scores);
+        return (given(value.sum::<f64>() as f32, [&hidden, table.weight()], [d_hidden, d_table]), head.scores);
     }
     let both = plain::token_scores(table.apply(hidden), targets); // [n, 2]
     let scores = scores_of(both.clone().inner());
