@@ -4,14 +4,13 @@
 //! Shapes: N positions of all sequences, D width, V vocabulary. Hidden states are [N, D], row by row.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Device;
 use collimate_kernels::{Heads, Linear, Rotary, attention, embed, recompute, rms_norm};
 use rayon::prelude::*;
 
-use crate::{Config, Weights, WeightsError};
+use crate::{Config, Layout, Weights, WeightsError};
 
 /// Weights arranged for computing: projections that read the same input are one matrix. It samples and scores; its
 /// [`Transformer::tracked`] twin is the training forward.
@@ -124,10 +123,10 @@ impl Transformer {
         &self.config
     }
 
-    /// Final hidden states of sequences that are packed one after the other and do not see each other: `tokens` is [N],
-    /// `lengths` add up to N; returns [N, D], normalised, ready for the head.
-    pub fn forward(&self, tokens: &[u32], lengths: &[usize]) -> Tensor<2> {
-        let rest = Rest { heads: self.heads, rotary: self.rotary.clone(), lengths: lengths.into(), eps: self.eps() };
+    /// Final hidden states of `tokens`, [N], which make up sequences as `layout` says: their lengths alone, where they share
+    /// nothing. Returns [N, D], normalised, ready for the head.
+    pub fn forward(&self, tokens: &[u32], layout: impl Into<Layout>) -> Tensor<2> {
+        let rest = Rest { heads: self.heads, rotary: self.rotary.clone(), layout: layout.into(), eps: self.eps() };
         let x = embed(self.table.weight().clone(), tokens);
         let x = self.layers.iter().fold(x, |x, layer| {
             if self.recomputes { layer.recomputed(x, rest.clone()) } else { layer.apply(x, &rest) }
@@ -155,8 +154,21 @@ impl Transformer {
 struct Rest {
     heads: Heads,
     rotary: Rotary,
-    lengths: Arc<[usize]>,
+    layout: Layout,
     eps: f32,
+}
+
+impl Rest {
+    /// Attention of the projections `qkv` [N, (H + 2K) d] within sequences, [N, H d].
+    fn attention(&self, qkv: Tensor<2>) -> Tensor<2> {
+        let Layout { lengths, shared } = &self.layout;
+        let within = |qkv| attention(qkv, self.heads, &self.rotary, lengths);
+        match shared {
+            None => within(qkv),
+            // Attention alone sees a shared position once per sequence: it is little beside the products.
+            Some(shared) => embed(within(embed(qkv, &shared.computed)), &shared.first),
+        }
+    }
 }
 
 impl Layer {
@@ -180,7 +192,7 @@ impl Layer {
     /// What the residual stream `x` [N, D] becomes.
     fn apply(&self, x: Tensor<2>, rest: &Rest) -> Tensor<2> {
         let qkv = self.qkv.after_norm(x.clone(), self.attention_norm.clone(), rest.eps);
-        let x = x + self.out.apply(attention(qkv, rest.heads, &rest.rotary, &rest.lengths));
+        let x = x + self.out.apply(rest.attention(qkv));
         let gate_up = self.gate_up.after_norm(x.clone(), self.ffn_norm.clone(), rest.eps);
         x + self.down.after_swiglu(gate_up)
     }

@@ -21,7 +21,7 @@ impl DistillBatch {
     /// afterwards.
     pub fn ask(teacher: &Transformer, batch: Batch, k: usize) -> DistillBatch {
         let (positions, _) = batch.positions_and_targets();
-        let hidden = embed(teacher.forward(&batch.tokens, &batch.lengths), &positions);
+        let hidden = embed(teacher.forward(&batch.tokens, &batch.layout), &positions);
         DistillBatch { teacher: head_top_k(hidden, teacher.head(), k), batch }
     }
 }
@@ -43,7 +43,7 @@ pub fn distill_step(
     let (grads, losses) = gradients(weights, with_targets.len(), |model, index| {
         let DistillBatch { batch, teacher } = with_targets[index];
         let (positions, _) = batch.positions_and_targets();
-        let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
+        let hidden = embed(model.forward(&batch.tokens, &batch.layout), &positions);
         let shares: Vec<f32> = batch.trained.iter().map(|it| it.weight / total).collect();
         let (loss, divergences) = distillation_loss(hidden, model.head(), teacher, &shares);
         (loss, divergences.iter().zip(&shares).map(|(it, share)| it * share).sum::<f32>())

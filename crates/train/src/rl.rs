@@ -116,7 +116,7 @@ fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32) -> (Tenso
     let RlBatch { batch, tokens } = batch;
     assert_eq!(batch.trained.len(), tokens.len(), "one advantage per trained token");
     let (positions, targets) = batch.positions_and_targets();
-    let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
+    let hidden = embed(model.forward(&batch.tokens, &batch.layout), &positions);
     let term = |at: usize, score: TokenScore| of_token(&tokens[at], score.logprob, cfg);
     let slope = |at, score| TokenScore { logprob: term(at, score).slope / total, entropy: 0.0 };
     let (loss, scores) = token_loss(hidden, model.head(), &targets, slope);

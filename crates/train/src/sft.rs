@@ -39,7 +39,7 @@ pub fn sft_step(weights: &mut Weights, adam: &mut Adam, batches: &[Batch], lr: f
 /// Sum over the trained tokens of weight * nll / `total`, [1].
 fn sft_loss(model: &Transformer, batch: &Batch, total: f32) -> Tensor<1> {
     let (positions, targets) = batch.positions_and_targets();
-    let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
+    let hidden = embed(model.forward(&batch.tokens, &batch.layout), &positions);
     let slope = |at: usize, _| TokenScore { logprob: -batch.trained[at].weight / total, entropy: 0.0 };
     token_loss(hidden, model.head(), &targets, slope).0
 }
@@ -51,6 +51,6 @@ pub fn score(model: &Transformer, batch: &Batch) -> Vec<f32> {
         return Vec::new();
     }
     let (positions, targets) = batch.positions_and_targets();
-    let hidden = embed(model.forward(&batch.tokens, &batch.lengths), &positions);
+    let hidden = embed(model.forward(&batch.tokens, &batch.layout), &positions);
     head_scores(hidden, model.head(), &targets).into_iter().map(|it| it.logprob).collect()
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use burn::Tensor;
 use burn::tensor::TensorData;
-use collimate_model::{Config, Transformer, Weights, read_tensors};
+use collimate_model::{Config, Encoded, Transformer, Weights, read_tensors};
 use collimate_schema::Seed;
 use collimate_train::{
     Adam, AdamW, Batch, DistillBatch, Rl, RlBatch, RlToken, StepError, distill_step, rl_step, score, sft_step,
@@ -138,17 +138,41 @@ fn rl_gradient_is_the_slope_of_its_loss() {
     }
 }
 
+/// Samples of two prompts, whose beginnings are computed once, and a sequence that shares nothing.
+fn samples() -> Vec<Encoded> {
+    let sample = |prompt: u32, n_prompt: u32, n: u32| {
+        let tokens = (0..n_prompt).map(|it| (it * it + prompt) % 23).chain((0..n).map(|it| (it * 7 + n) % 23));
+        encoded(&tokens.collect::<Vec<_>>(), n_prompt as usize)
+    };
+    let of = [(1, 20, 5), (2, 17, 4), (1, 20, 1), (1, 20, 9), (3, 2, 3), (2, 17, 8), (2, 17, 4)];
+    of.map(|(prompt, n_prompt, n)| sample(prompt, n_prompt, n)).to_vec()
+}
+
+#[test]
+fn a_common_beginning_is_as_if_each_sequence_were_alone() {
+    let (samples, model) = (samples(), Transformer::new(&weights()));
+    let together = Batch::new(&samples);
+    assert!(together.tokens.len() < together.layout.lengths().iter().sum::<usize>(), "positions are shared");
+    let alone: Vec<f32> = samples.iter().flat_map(|it| score(&model, &Batch::new([it]))).collect();
+    assert_eq!(score(&model, &together), alone, "to the bit");
+}
+
 #[test]
 fn the_loss_is_a_mean_over_tokens_however_sequences_are_split() {
+    split_as_whole(&sequences());
+    split_as_whole(&samples());
+}
+
+fn split_as_whole(sequences: &[Encoded]) {
     let step = |max_positions: usize| {
         let (mut weights, mut adam) = (weights(), probe(&weights()));
-        let batches = Batch::split(&sequences(), max_positions);
+        let batches = Batch::split(sequences, max_positions);
         let stats = sft_step(&mut weights, &mut adam, &batches, 0.0).expect("a finite step");
         (batches.len(), stats, gradient(&adam, &weights))
     };
     let (n_one, one, one_gradient) = step(10_000);
     let (n_many, many, many_gradient) = step(1);
-    assert_eq!((n_one, n_many), (1, sequences().len()));
+    assert_eq!((n_one, n_many), (1, sequences.len()));
     assert_eq!(one.n_tokens, many.n_tokens);
     assert!((one.loss - many.loss).abs() < 1e-5);
     for (name, one) in &one_gradient {
@@ -190,7 +214,7 @@ fn the_number_of_threads_changes_no_bit() {
 
 #[test]
 fn recomputed_activations_change_no_bit() {
-    let batches = Batch::split(&sequences(), 24);
+    let batches = [Batch::split(&sequences(), 24), vec![Batch::new(&samples())]].concat();
     let step = |recomputes: bool| {
         let (mut weights, mut adam) = (weights().recomputing(recomputes), probe(&weights()));
         let stats = sft_step(&mut weights, &mut adam, &batches, 1e-2).expect("a finite step");

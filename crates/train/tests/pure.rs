@@ -32,9 +32,27 @@ fn the_schedule_rises_then_falls() {
 fn a_batch_predicts_each_trained_token_from_the_one_before() {
     let (short, long) = (encoded(&[0, 5, 6], 1), encoded(&[0, 7, 8, 9, 1], 3));
     let batch = Batch::new([&short, &long]);
-    assert_eq!((batch.lengths, batch.tokens), (vec![2, 4], vec![0, 5, 0, 7, 8, 9]));
+    assert_eq!((batch.layout.lengths(), batch.tokens), (&[2, 4][..], vec![0, 5, 0, 7, 8, 9]));
     let expected = [(0, 5), (1, 6), (4, 9), (5, 1)].map(|(at, token)| Trained { at, token, weight: 1.0 });
     assert_eq!(batch.trained, expected);
+}
+
+#[test]
+fn a_beginning_that_is_long_enough_is_computed_once() {
+    let prompt: Vec<u32> = (0..20).collect();
+    let sample = |tail: &[u32]| encoded(&[&prompt, tail].concat(), 20);
+    let other = encoded(&(20..40).collect::<Vec<_>>(), 19);
+    let batch = Batch::new([&sample(&[5, 6, 7]), &other, &sample(&[5, 8]), &sample(&[9, 6])]);
+    assert_eq!(batch.layout.lengths(), [22, 19, 21, 21]);
+    assert_eq!(batch.tokens, [&prompt[..], &[5, 6], &(20..39).collect::<Vec<_>>(), &[9]].concat());
+    let expected = [(19, 5), (20, 6), (21, 7), (40, 39), (19, 5), (20, 8), (19, 9), (41, 6)];
+    assert_eq!(batch.trained, expected.map(|(at, token)| Trained { at, token, weight: 1.0 }));
+    // Seven common tokens are not worth it, nor are eight of two hundred.
+    for (n_common, n_tail) in [(7, 5), (8, 100)] {
+        let sequence = |tail: u32| encoded(&(0..n_common).chain(vec![tail; n_tail]).collect::<Vec<_>>(), 3);
+        let batch = Batch::new([&sequence(50), &sequence(51)]);
+        assert_eq!(batch.tokens.len(), batch.layout.lengths().iter().sum::<usize>());
+    }
 }
 
 #[test]
@@ -46,7 +64,7 @@ fn splitting_keeps_every_token_and_pads_none() {
         let batches = Batch::split(&sequences, max_positions);
         assert_eq!(batches.iter().map(|it| it.trained.len()).sum::<usize>(), n_trained);
         assert_eq!(batches.iter().map(|it| it.tokens.len()).sum::<usize>(), n_positions);
-        assert!(batches.iter().all(|it| it.tokens.len() <= max_positions || it.lengths.len() == 1));
+        assert!(batches.iter().all(|it| it.tokens.len() <= max_positions || it.layout.lengths().len() == 1));
     }
 }
 
