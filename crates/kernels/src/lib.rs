@@ -46,6 +46,6 @@ pub use optim::{AdamW, Moments, Muon, adamw_step, add, muon_step, square_sum};
 pub use packed::Precision;
 pub use recompute::recompute;
 pub use rotary::Rotary;
-pub use row::{highest, logprob, masses};
+pub use row::{at_share, highest, logprob, masses};
 pub use swiglu::swiglu_rows;
 pub use values::Values;

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use collimate_kernels::{highest, logprob, masses};
+use collimate_kernels::{at_share, highest, logprob, masses};
 use collimate_schema::{Sampled, Sampling};
 use rand::Rng;
 
@@ -18,7 +18,7 @@ pub(crate) fn draw(logits: &[f32], how: &Sampling, rng: &mut impl Rng) -> Sample
         token = MASSES.with_borrow_mut(|it| {
             masses(logits, how.temperature, it);
             keep_likeliest(it, how);
-            pick(it, rng)
+            at_share(it, rng.random()).map(|it| it as u32)
         });
     }
     let token = token.unwrap_or_else(|| highest(logits));
@@ -49,16 +49,6 @@ fn keep_likeliest(masses: &mut [f32], how: &Sampling) {
     if least > 0.0 {
         masses.iter_mut().filter(|mass| **mass < least).for_each(|mass| *mass = 0.0);
     }
-}
-
-/// The first token whose cumulated mass exceeds the draw; rounding may leave none.
-fn pick(masses: &[f32], rng: &mut impl Rng) -> Option<u32> {
-    let mut left = rng.random::<f32>() * masses.iter().sum::<f32>();
-    let drawn = masses.iter().position(|mass| {
-        left -= mass;
-        left < 0.0
-    });
-    drawn.map(|it| it as u32)
 }
 
 #[cfg(test)]
