@@ -30,7 +30,7 @@ rewarded, seconds = [], []
 
 def reward(completion_ids, **_):
     rewarded.append(sum(map(len, completion_ids)))
-    return [float(len(ids) % 7 + ids[-1] % 7) for ids in completion_ids]
+    return [float(len(ids) % 7 + ids[-1] % 7 + at % 2) for at, ids in enumerate(completion_ids)]
 
 
 class Clock(TrainerCallback):

@@ -38,8 +38,8 @@ impl Precision {
 pub(crate) const TASK_ROWS: usize = 96;
 /// Rows of a task are a multiple of it, so that no tile is thin.
 const FEW_ROWS: usize = 4;
-/// Fewest rows for which tasks are made of rows, per thread.
-const FEW: usize = 16;
+/// Fewest rows of each thread for which tasks are made of rows.
+const THREAD_ROWS: usize = 16;
 /// Fewest columns of a task that has few rows.
 const FEW_COLUMNS: usize = 128;
 /// Columns of the widest panel.
@@ -119,7 +119,7 @@ impl Packed {
     /// out [N, columns] = a [N, inner] times the matrix, shared by `n_threads`.
     pub(crate) fn product(&self, a: &[f32], out: &mut [f32], n_threads: usize) {
         let n_rows = a.len() / self.inner;
-        if n_rows >= FEW * n_threads {
+        if n_rows >= THREAD_ROWS * n_threads {
             let each = rows_per_task(n_rows, n_threads);
             let tasks = a.par_chunks(each * self.inner).zip(out.par_chunks_mut(each * self.columns));
             return tasks.for_each(|(a, out)| self.multiply(self.whole(), a, out, false));
