@@ -1,6 +1,7 @@
 //! Products with a weight matrix: y = x Wᵀ, its input gradient dy W and its weight gradient dyᵀ x. Weights are rearranged for
 //! them, once and for all or each time anew.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use burn::Tensor;
@@ -17,6 +18,7 @@ use crate::norm::{self, normed};
 use crate::packed::{Packed, Precision, Source};
 use crate::plain;
 use crate::swiglu::{self, gated};
+use crate::tile::Left;
 
 /// A weight matrix W [out, in] that inputs are multiplied with, x Wᵀ. Clones share its panels.
 #[derive(Clone, Debug)]
@@ -129,6 +131,16 @@ impl Panels {
         self.forward.get(|| self.by_columns(weight.storage(), weight.layout().shape().dims::<2>()[1]))
     }
 
+    /// Of the columns `rows` of Wᵀ at least, and the first that it has: of all where all are kept.
+    pub(crate) fn forward_rows(&self, weight: &FlexTensor, rows: Range<usize>) -> (Arc<Packed>, usize) {
+        if self.forward.keeps {
+            return (self.forward(weight), 0);
+        }
+        let n_in = weight.layout().shape().dims::<2>()[1];
+        let values = &weight.storage()[rows.start * n_in..rows.end * n_in];
+        (Arc::new(self.by_columns(values, n_in)), rows.start)
+    }
+
     /// Of W [out, in], for dx = dy W.
     fn backward(&self, weight: &FlexTensor) -> Arc<Packed> {
         self.backward.get(|| self.by_rows(weight.storage(), weight.layout().shape().dims::<2>()[1]))
@@ -166,16 +178,34 @@ impl Arranged {
 }
 
 impl Panels {
+    /// Whether a product of `n_rows` arranges them, since they are fewer than the `n_weights` rows and the arrangement of the
+    /// weights would not be kept.
+    fn arranges_inputs(&self, n_rows: usize, n_weights: usize) -> bool {
+        !self.forward.keeps && n_rows < n_weights
+    }
+
     /// x Wᵀ of `x` [N, in], as a tensor [N, out].
     fn apply(&self, x: &[f32], weight: &FlexTensor) -> FlexTensor {
         let [n_out, n_in] = weight.layout().shape().dims();
-        tensor(self.forward(weight).of_rows(x), [x.len() / n_in, n_out])
+        let n_rows = x.len() / n_in;
+        let out = if self.arranges_inputs(n_rows, n_out) {
+            self.by_columns(x, n_in).across(Left::Rows { values: weight.storage(), n_inner: n_in }, n_out)
+        } else {
+            self.forward(weight).of_rows(x)
+        };
+        tensor(out, [n_rows, n_out])
     }
 
     /// dy W for `grad` dy [N, out].
     fn of_inputs(&self, grad: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
-        let ([n_rows, _], [_, n_in]) = (grad.layout().shape().dims::<2>(), weight.layout().shape().dims::<2>());
-        tensor(self.backward(weight).of_rows(grad.storage()), [n_rows, n_in])
+        let ([n_rows, n_out], [_, n_in]) = (grad.layout().shape().dims::<2>(), weight.layout().shape().dims::<2>());
+        let out = if self.arranges_inputs(n_rows, n_in) {
+            let weight = Left::Columns { values: weight.storage(), stride: n_in, n_inner: n_out };
+            self.by_columns(grad.storage(), n_out).across(weight, n_in)
+        } else {
+            self.backward(weight).of_rows(grad.storage())
+        };
+        tensor(out, [n_rows, n_in])
     }
 
     /// dyᵀ x for `grad` dy [N, out] and inputs `x` [N, in].

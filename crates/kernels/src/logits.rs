@@ -14,12 +14,15 @@ use crate::Linear;
 use crate::device::tensor;
 use crate::lanes::simd;
 use crate::linear::Panels;
-use crate::packed::{Packed, Part, TASK_ROWS};
+use crate::packed::{Packed, Part, TASK_ROWS, rows_per_task};
 use crate::softmax::PART;
 
-/// Logits of a block, about: few enough to take little memory, of so many rows that adding to the table's gradient is little
-/// work beside their products.
+/// Logits of a block, about, and fewest rows of one: few enough to take little memory, and enough that arranging the table
+/// and adding to its gradient, once a block, is little work beside the products.
 const BLOCK: usize = 1 << 22;
+const BLOCK_ROWS: usize = 512;
+/// Parts of rows that are computed side by side.
+const PARTS: usize = 8;
 
 /// Hidden states [n, D] and the table [V, D] that together say the logits.
 pub(crate) struct Logits {
@@ -71,7 +74,7 @@ impl Logits {
     /// Blocks of rows.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
         let [n_rows, _] = self.shape();
-        let each = BLOCK.div_ceil(self.n_vocab()).next_multiple_of(TASK_ROWS);
+        let each = BLOCK.div_ceil(self.n_vocab()).max(BLOCK_ROWS);
         (0..n_rows).step_by(each).map(move |from| from..(from + each).min(n_rows))
     }
 
@@ -83,21 +86,21 @@ impl Logits {
 
     /// What is asked, of every row.
     pub(crate) fn reduce<A: Ask>(&self, ask: &A) -> Vec<A::Of> {
-        let (table, mut logits) = (self.panels.forward(&self.weight), Vec::new());
-        self.blocks().flat_map(|rows| self.forward(&table, rows, ask, &mut logits)).collect()
+        let mut logits = Vec::new();
+        self.blocks().flat_map(|rows| self.forward(rows, ask, &mut logits)).collect()
     }
 
     /// Gradients of the hidden states [n, D] and of the table [V, D]. Every row is shown to `slope` once, in order.
     pub(crate) fn descend<S: Slope>(&self, slope: &mut S) -> (FlexTensor, FlexTensor) {
         let ([n_rows, width], n_vocab) = (self.shape(), self.n_vocab());
         let (hidden, weight) = (self.hidden.storage::<f32>(), self.weight.storage::<f32>());
-        let (table, mut logits) = (self.panels.forward(&self.weight), Vec::new());
+        let mut logits = Vec::new();
         let mut d_hidden = vec![0.0_f32; n_rows * width];
         let mut d_table = vec![0.0_f32; n_vocab * width];
         let mut is_first = true;
         for rows in self.blocks() {
             let (n_block, start) = (rows.len(), rows.start);
-            let of_rows = self.forward(&table, rows.clone(), &*slope, &mut logits);
+            let of_rows = self.forward(rows.clone(), &*slope, &mut logits);
             let (mut active, mut ats) = (Vec::new(), Vec::new());
             for (row, of) in rows.zip(of_rows) {
                 if let Some(at) = slope.at(row, of) {
@@ -111,6 +114,7 @@ impl Logits {
             let inputs: Vec<f32> = active.iter().flat_map(|row| &hidden[row * width..][..width]).copied().collect();
             let inputs = self.panels.by_rows(&inputs, width);
             let mut d_active = vec![0.0_f32; active.len() * width];
+            let each = rows_per_task(active.len(), rayon::current_num_threads());
             for columns in self.parts() {
                 let n = columns.len();
                 let logits = &mut logits[n_block * columns.start..][..n_block * n];
@@ -123,8 +127,8 @@ impl Logits {
                 // A whole second arrangement of the table would be the most memory that a step needs.
                 let rows_of_table = columns.start * width..columns.end * width;
                 let backward = self.panels.by_rows(&weight[rows_of_table.clone()], width);
-                let tasks = logits.par_chunks_mut(TASK_ROWS * n).zip(d_active.par_chunks_mut(TASK_ROWS * width));
-                let (slope, rows) = (&*slope, active.par_chunks(TASK_ROWS).zip(ats.par_chunks(TASK_ROWS)));
+                let tasks = logits.par_chunks_mut(each * n).zip(d_active.par_chunks_mut(each * width));
+                let (slope, rows) = (&*slope, active.par_chunks(each).zip(ats.par_chunks(each)));
                 tasks.zip(rows).for_each(|((logits, d_hidden), (rows, ats))| {
                     simd(
                         #[inline(always)]
@@ -147,39 +151,44 @@ impl Logits {
     }
 
     /// What is asked of the rows of a block, and its logits: part by part, [rows, columns of the part].
-    fn forward<A: Ask>(&self, table: &Packed, rows: Range<usize>, ask: &A, logits: &mut Vec<f32>) -> Vec<A::Of> {
+    fn forward<A: Ask>(&self, rows: Range<usize>, ask: &A, logits: &mut Vec<f32>) -> Vec<A::Of> {
         let ([_, width], hidden) = (self.shape(), self.hidden.storage::<f32>());
         logits.resize(rows.len() * self.n_vocab(), 0.0);
-        let (mut tasks, mut left) = (Vec::new(), &mut logits[..]);
-        for columns in self.parts() {
-            let part = left.split_off_mut(..rows.len() * columns.len()).expect("parts add up to rows");
-            let firsts = rows.clone().step_by(TASK_ROWS);
-            let chunks = part.chunks_mut(TASK_ROWS * columns.len()).zip(firsts);
-            tasks.extend(chunks.map(|(logits, row)| (logits, row, columns.clone())));
-        }
-        let done = tasks.into_par_iter().map(|(logits, row, columns)| {
-            let (panel, n_rows) = (Packed::panel_width(), logits.len() / columns.len());
-            let panels = columns.start / panel..columns.end.div_ceil(panel);
-            let hidden = &hidden[row * width..(row + n_rows) * width];
-            table.multiply(Part { inner: 0..width, panels }, hidden, logits, false);
-            let mut of_rows = Vec::with_capacity(n_rows);
-            simd(
-                #[inline(always)]
-                || {
-                    for (row, logits) in (row..).zip(logits.chunks_exact_mut(columns.len())) {
-                        of_rows.push(ask.of_part(row, logits, columns.start));
-                    }
-                },
-            );
-            (row, of_rows)
-        });
+        let mut left = &mut logits[..];
         let mut of_rows: Vec<Option<A::Of>> = rows.clone().map(|_| None).collect();
-        for (first, of_task) in done.collect::<Vec<_>>() {
-            for (all, part) in of_rows[first - rows.start..].iter_mut().zip(of_task) {
-                *all = Some(match all.take() {
-                    Some(all) => ask.plus(all, part),
-                    None => part,
-                });
+        let parts: Vec<Range<usize>> = self.parts().collect();
+        for parts in parts.chunks(PARTS) {
+            let together = parts[0].start..parts[parts.len() - 1].end;
+            let (table, first) = self.panels.forward_rows(&self.weight, together.clone());
+            let mut tasks = Vec::new();
+            for columns in parts {
+                let part = left.split_off_mut(..rows.len() * columns.len()).expect("parts add up to rows");
+                let chunks = part.chunks_mut(TASK_ROWS * columns.len()).zip(rows.clone().step_by(TASK_ROWS));
+                tasks.extend(chunks.map(|(logits, row)| (logits, row, columns)));
+            }
+            let done = tasks.into_par_iter().map(|(logits, row, columns)| {
+                let (panel, n_rows) = (Packed::panel_width(), logits.len() / columns.len());
+                let panels = (columns.start - first) / panel..(columns.end - first).div_ceil(panel);
+                let hidden = &hidden[row * width..(row + n_rows) * width];
+                table.multiply(Part { inner: 0..width, panels }, hidden, logits, false);
+                let mut of_rows = Vec::with_capacity(n_rows);
+                simd(
+                    #[inline(always)]
+                    || {
+                        for (row, logits) in (row..).zip(logits.chunks_exact_mut(columns.len())) {
+                            of_rows.push(ask.of_part(row, logits, columns.start));
+                        }
+                    },
+                );
+                (row, of_rows)
+            });
+            for (first, of_task) in done.collect::<Vec<_>>() {
+                for (all, part) in of_rows[first - rows.start..].iter_mut().zip(of_task) {
+                    *all = Some(match all.take() {
+                        Some(all) => ask.plus(all, part),
+                        None => part,
+                    });
+                }
             }
         }
         of_rows.into_iter().map(|it| it.expect("a vocabulary")).collect()

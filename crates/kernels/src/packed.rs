@@ -2,16 +2,16 @@
 //! the inner loop reads one stream of values in order. Every sum runs over its inner index in order, whatever the number of
 //! rows or threads: a row's product does not depend on what else is in the batch.
 
-use std::cell::Cell;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::area::{Area, filled_by_columns};
 use crate::bf16;
 use crate::isa;
 use crate::lanes::{fetch, filled, simd};
-use crate::tile::{self, Left, Panels, Place};
+use crate::tile::{self, Left, Panels, Write};
 
 /// What the operands of a product are rounded to. Sums are f32 in either case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -56,11 +56,6 @@ pub(crate) struct Packed {
     words: Vec<u32>,
     /// Where they begin.
     start: usize,
-}
-
-thread_local! {
-    /// What the threads make of some columns each, kept for its memory.
-    static PARTS: Cell<Vec<f32>> = Cell::default();
 }
 
 /// The part of a matrix that a product reads: a range of its inner indices, which starts even, and of its panels.
@@ -126,27 +121,11 @@ impl Packed {
         }
         // The weights' bytes count more than the arithmetic: every thread reads its share of them.
         let each = self.n_panels().div_ceil(n_threads).max(FEW_COLUMNS / self.width);
-        let part = |task: usize| Part { panels: task * each..((task + 1) * each).min(self.n_panels()), ..self.whole() };
-        let product = |out: &mut [f32]| {
-            let tasks = out.par_chunks_mut(n_rows * each * self.width).enumerate();
-            tasks.for_each(|(task, out)| self.multiply(part(task), a, out, false));
-        };
-        if n_rows == 1 {
-            return product(out);
-        }
-        let mut parts = PARTS.take(); // one after the other, each [N, its columns]
-        parts.resize(parts.len().max(out.len()), 0.0);
-        product(&mut parts[..out.len()]);
-        let mut rest = &parts[..out.len()];
-        for task in 0..self.n_panels().div_ceil(each) {
-            let columns = self.columns(&part(task).panels);
-            let (part, after) = rest.split_at(n_rows * columns.len());
-            for (out, part) in out.chunks_exact_mut(self.columns).zip(part.chunks_exact(columns.len())) {
-                out[columns.clone()].copy_from_slice(part);
-            }
-            rest = after;
-        }
-        PARTS.set(parts);
+        Area::new(out, self.columns).by_columns(each * self.width, &|task, out| {
+            let panels = task * each..((task + 1) * each).min(self.n_panels());
+            let a = Left::Rows { values: a, n_inner: self.inner };
+            self.tiles(Part { panels, ..self.whole() }, a, out, Write::default());
+        });
     }
 
     /// a [N, inner] times the matrix, [N, columns].
@@ -159,41 +138,51 @@ impl Packed {
         })
     }
 
+    /// (a times the matrix)ᵀ, [columns, n_rows]: `a` is [n_rows, inner].
+    pub(crate) fn across(&self, a: Left<'_>, n_rows: usize) -> Vec<f32> {
+        let each = rows_per_task(n_rows, rayon::current_num_threads());
+        let write = Write { across: true, adds: false };
+        filled_by_columns([self.columns, n_rows], each, |task, out| {
+            self.tiles(self.whole(), a.from(task * each), out, write);
+        })
+    }
+
     /// out [N, columns of the part] = a [N, inner of the part] times `part`, or that added to `out`; on this thread.
     pub(crate) fn multiply(&self, part: Part, a: &[f32], out: &mut [f32], adds: bool) {
-        let n_inner = part.inner.len();
-        self.tiles(part, Left::Rows { values: a, n_inner }, out, adds);
+        let a = Left::Rows { values: a, n_inner: part.inner.len() };
+        let out = Area::new(out, self.columns(&part.panels).len());
+        self.tiles(part, a, out, Write { adds, across: false });
     }
 
     /// aᵀ times the matrix, [m, columns]: `a` is [inner, m].
     pub(crate) fn of_columns(&self, a: &[f32]) -> Vec<f32> {
         let n_out = a.len() / self.inner;
         let each = rows_per_task(n_out, rayon::current_num_threads());
-        filled(n_out * self.columns, each * self.columns, |task, out| {
-            let a = Left::Columns { values: &a[task * each..], stride: n_out, n_inner: self.inner };
-            self.tiles(self.whole(), a, out, false);
-        })
+        filled(n_out * self.columns, each * self.columns, |task, out| self.outer_rows(a, task * each, out, false))
     }
 
     /// out [m, columns] = aᵀ times the matrix, or that added to `out`: `a` is [inner, m].
     pub(crate) fn outer(&self, a: &[f32], out: &mut [f32], adds: bool) {
         let n_out = a.len() / self.inner;
         let each = rows_per_task(n_out, rayon::current_num_threads());
-        out.par_chunks_mut(each * self.columns).enumerate().for_each(|(task, out)| {
-            let a = Left::Columns { values: &a[task * each..], stride: n_out, n_inner: self.inner };
-            self.tiles(self.whole(), a, out, adds);
-        });
+        let tasks = out.par_chunks_mut(each * self.columns).enumerate();
+        tasks.for_each(|(task, out)| self.outer_rows(a, task * each, out, adds));
     }
 
-    fn tiles(&self, Part { inner, panels }: Part, a: Left<'_>, out: &mut [f32], adds: bool) {
+    /// Rows `from`.. of aᵀ times the matrix, as many as `out` has.
+    fn outer_rows(&self, a: &[f32], from: usize, out: &mut [f32], adds: bool) {
+        let a = Left::Columns { values: a, stride: a.len() / self.inner, n_inner: self.inner };
+        self.tiles(self.whole(), a.from(from), Area::new(out, self.columns), Write { adds, across: false });
+    }
+
+    fn tiles(&self, Part { inner, panels }: Part, a: Left<'_>, out: Area<'_>, write: Write) {
         let together = self.precision.together();
         assert_eq!(inner.start % together, 0, "a part starts at a whole word");
         let height = self.inner.div_ceil(together);
-        let columns = self.columns(&panels).len();
         let words = &self.words[self.start..];
         let words = &words[panels.start * height * self.width..panels.end * height * self.width];
         let panels = Panels { words, height, from: inner.start / together };
-        tile::multiply(self.precision, a, panels, out, Place { first: 0, columns, adds });
+        tile::multiply(self.precision, a, panels, out, write);
     }
 }
 
@@ -201,7 +190,7 @@ impl Packed {
 const LINE: usize = 16;
 
 /// How many of `n_rows` a task has, so that all threads are busy.
-fn rows_per_task(n_rows: usize, n_threads: usize) -> usize {
+pub(crate) fn rows_per_task(n_rows: usize, n_threads: usize) -> usize {
     let n_tasks = n_rows.div_ceil(TASK_ROWS).next_multiple_of(n_threads);
     n_rows.div_ceil(n_tasks).next_multiple_of(FEW_ROWS)
 }

@@ -2,10 +2,12 @@
 //! in registers. Both are words: an f32, or a pair of bf16 of which the even inner index is in the low half.
 
 use std::cell::Cell;
+use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
 use crate::Precision;
+use crate::area::Area;
 use crate::bf16;
 use crate::lanes::{dispatch, fetch};
 
@@ -26,12 +28,13 @@ pub(crate) struct Panels<'a> {
     pub(crate) from: usize,
 }
 
-/// Where sums go: columns `first`.. of rows of `columns`, added to what is there or in its place.
-#[derive(Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) first: usize,
-    pub(crate) columns: usize,
+/// How sums are written.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Write {
+    /// Added to what is there, not in its place.
     pub(crate) adds: bool,
+    /// Transposed: a row of the left operand makes a column.
+    pub(crate) across: bool,
 }
 
 /// Most words of the inner index before the next panel: the left operand's part stays in the second-level cache.
@@ -39,9 +42,9 @@ const DEPTH: usize = 768;
 /// The same where panels are of the widest kind.
 const DEPTH_OF_WIDE: usize = 256;
 
-/// out = `a` times `panels`, in columns `place`.
-pub(crate) fn multiply(precision: Precision, a: Left<'_>, panels: Panels<'_>, out: &mut [f32], place: Place) {
-    let tiles = Tiles { precision, a, panels, out, place };
+/// out = `a` times `panels`, of which `out` is as large as it has rows and they have columns.
+pub(crate) fn multiply(precision: Precision, a: Left<'_>, panels: Panels<'_>, out: Area<'_>, write: Write) {
+    let tiles = Tiles { precision, a, panels, out, write };
     match precision {
         Precision::F32 => dispatch(tiles),
         Precision::Bf16 => bf16::dispatch(tiles),
@@ -53,8 +56,8 @@ pub(crate) struct Tiles<'a> {
     precision: Precision,
     a: Left<'a>,
     panels: Panels<'a>,
-    out: &'a mut [f32],
-    place: Place,
+    out: Area<'a>,
+    write: Write,
 }
 
 impl WithSimd for Tiles<'_> {
@@ -88,43 +91,40 @@ impl<'a> Tiles<'a> {
 
     #[inline(always)]
     fn by_depth<D: Dot, const WIDTH: usize, const DEPTH: usize>(self, dot: D, arranged: &mut Vec<u32>) {
-        let Tiles { a, panels: Panels { words, height, from }, out, place, .. } = self;
-        let (n_rows, n_words) = (out.len() / place.columns, a.n_inner().div_ceil(D::TOGETHER));
+        let Tiles { a, panels: Panels { words, height, from }, mut out, write, .. } = self;
+        let (n_rows, n_words) =
+            (if write.across { out.n_columns() } else { out.n_rows() }, a.n_inner().div_ceil(D::TOGETHER));
         let each = n_words.div_ceil(n_words.div_ceil(DEPTH)); // parts of about the same depth
         for start in (0..n_words).step_by(each) {
             let end = (start + each).min(n_words);
             let depth = end - start;
             arranged.resize(arranged.len().max(n_rows * depth), 0); // tile by tile, [words, rows of the tile]
-            let mut row = 0;
-            while row < n_rows {
-                let n = D::rows(n_rows - row);
-                a.arrange::<D>(dot, (row, n), start..end, &mut arranged[row * depth..(row + n) * depth]);
-                row += n;
-            }
+            a.arrange::<D>(dot, n_rows, start..end, &mut arranged[..n_rows * depth]);
             let part = |panel: &'a [u32]| &panel[(from + start) * WIDTH..(from + end) * WIDTH];
             let mut panels = words.chunks_exact(height * WIDTH).map(part).enumerate().peekable();
             while let Some((index, panel)) = panels.next() {
                 // The next panel is fetched while this one is multiplied with, a share by each tile.
                 let mut ahead = panels.peek().map_or(&[][..], |it| it.1);
                 let share = (ahead.len() * D::ROWS).div_ceil(n_rows);
-                let place = Place { first: place.first + index * WIDTH, adds: place.adds || start > 0, ..place };
+                let write = Write { adds: write.adds || start > 0, ..write };
                 for strip in (0..WIDTH).step_by(2 * D::Vectors::F32_LANES) {
                     let mut row = 0;
                     while row < n_rows {
-                        let (n, out) = (D::rows(n_rows - row), &mut out[row * place.columns..]);
+                        let n = D::rows(n_rows - row);
                         let a = &arranged[row * depth..(row + n) * depth];
+                        let at = (row, index * WIDTH + strip);
                         if strip == 0 {
                             let (now, later) = ahead.split_at(share.min(ahead.len()));
                             fetch(now);
                             ahead = later;
                         }
                         match n {
-                            12 if D::ROWS == 12 => tile::<D, WIDTH, 12>(dot, a, (panel, strip), out, place),
-                            6 if D::ROWS == 6 => tile::<D, WIDTH, 6>(dot, a, (panel, strip), out, place),
-                            4 => tile::<D, WIDTH, 4>(dot, a, (panel, strip), out, place),
-                            3 => tile::<D, WIDTH, 3>(dot, a, (panel, strip), out, place),
-                            2 => tile::<D, WIDTH, 2>(dot, a, (panel, strip), out, place),
-                            _ => tile::<D, WIDTH, 1>(dot, a, (panel, strip), out, place),
+                            12 if D::ROWS == 12 => tile::<D, WIDTH, 12>(dot, a, (panel, strip), &mut out, at, write),
+                            6 if D::ROWS == 6 => tile::<D, WIDTH, 6>(dot, a, (panel, strip), &mut out, at, write),
+                            4 => tile::<D, WIDTH, 4>(dot, a, (panel, strip), &mut out, at, write),
+                            3 => tile::<D, WIDTH, 3>(dot, a, (panel, strip), &mut out, at, write),
+                            2 => tile::<D, WIDTH, 2>(dot, a, (panel, strip), &mut out, at, write),
+                            _ => tile::<D, WIDTH, 1>(dot, a, (panel, strip), &mut out, at, write),
                         }
                         row += n;
                     }
@@ -140,27 +140,67 @@ impl Left<'_> {
         n_inner
     }
 
-    /// The words `depth` of the rows `row..row + n_rows`, [words, n_rows].
+    /// The words `depth` of the first `n_rows` rows, tile by tile, each [words, rows of the tile].
     #[inline(always)]
-    fn arrange<D: Dot>(self, dot: D, (row, n_rows): (usize, usize), depth: std::ops::Range<usize>, out: &mut [u32]) {
+    fn arrange<D: Dot>(self, dot: D, n_rows: usize, depth: Range<usize>, out: &mut [u32]) {
+        let mut row = 0;
+        while row < n_rows {
+            let (n, left) = (D::rows(n_rows - row), self.from(row));
+            // As many tiles as are alike: rows of the source are then read once, from their first column to the last.
+            let n_tiles = (1..)
+                .take_while(|tile| row + tile * n <= n_rows && D::rows(n_rows - row - (tile - 1) * n) == n)
+                .count();
+            let out = &mut out[row * depth.len()..][..n_tiles * n * depth.len()];
+            match n {
+                12 if D::ROWS == 12 => left.arrange_tiles::<D, 12>(dot, depth.clone(), out),
+                6 if D::ROWS == 6 => left.arrange_tiles::<D, 6>(dot, depth.clone(), out),
+                4 => left.arrange_tiles::<D, 4>(dot, depth.clone(), out),
+                3 => left.arrange_tiles::<D, 3>(dot, depth.clone(), out),
+                2 => left.arrange_tiles::<D, 2>(dot, depth.clone(), out),
+                _ => left.arrange_tiles::<D, 1>(dot, depth.clone(), out),
+            }
+            row += n_tiles * n;
+        }
+    }
+
+    /// Rows from `row` on.
+    pub(crate) fn from(self, row: usize) -> Self {
+        match self {
+            Left::Rows { values, n_inner } => Left::Rows { values: &values[row * n_inner..], n_inner },
+            Left::Columns { values, stride, n_inner } => Left::Columns { values: &values[row..], stride, n_inner },
+        }
+    }
+
+    /// The words `depth` of the first tiles of N rows, all of `out`.
+    #[inline(always)]
+    fn arrange_tiles<D: Dot, const N: usize>(self, dot: D, depth: Range<usize>, out: &mut [u32]) {
+        /// Rows that are asked for before they are read.
+        const AHEAD: usize = 8;
         let (first, end) = (depth.start * D::TOGETHER, (depth.end * D::TOGETHER).min(self.n_inner()));
         match self {
             Left::Rows { values, n_inner } => {
-                for i in 0..n_rows {
-                    let values = &values[(row + i) * n_inner..][first..end];
-                    for (out, values) in out.chunks_exact_mut(n_rows).zip(values.chunks(D::TOGETHER)) {
-                        out[i] = dot.word(values[0], values.get(1).copied().unwrap_or(0.0));
+                let tiles = out.chunks_exact_mut(N * depth.len()).zip(values.chunks(N * n_inner));
+                for (tile, values) in tiles {
+                    for (row, values) in values.chunks_exact(n_inner).take(N).enumerate() {
+                        let words = values[first..end].chunks(D::TOGETHER);
+                        for (out, values) in tile.as_chunks_mut::<N>().0.iter_mut().zip(words) {
+                            out[row] = dot.word(values[0], values.get(1).copied().unwrap_or(0.0));
+                        }
                     }
                 }
             }
             Left::Columns { values, stride, .. } => {
-                let column = |inner: usize| &values[inner * stride + row..][..n_rows];
-                for (out, inner) in out.chunks_exact_mut(n_rows).zip((first..end).step_by(D::TOGETHER)) {
-                    if D::TOGETHER == 1 || inner + 1 == end {
-                        out.iter_mut().zip(column(inner)).for_each(|(out, value)| *out = dot.word(*value, 0.0));
-                    } else {
-                        let values = column(inner).iter().zip(column(inner + 1));
-                        out.iter_mut().zip(values).for_each(|(out, (even, odd))| *out = dot.word(*even, *odd));
+                let n_rows = out.len() / depth.len();
+                let column = |inner: usize| &values[inner * stride..][..n_rows];
+                for (word, inner) in (first..end).step_by(D::TOGETHER).enumerate() {
+                    (inner + AHEAD..end.min(inner + AHEAD + D::TOGETHER)).for_each(|inner| fetch(column(inner)));
+                    let evens = column(inner).as_chunks::<N>().0;
+                    let odds = if D::TOGETHER == 2 && inner + 1 < end { column(inner + 1) } else { &[] };
+                    let odds = odds.as_chunks::<N>().0.iter().chain(std::iter::repeat(&[0.0; N]));
+                    let tiles = out.chunks_exact_mut(N * depth.len());
+                    for ((tile, evens), odds) in tiles.zip(evens).zip(odds) {
+                        let words = std::array::from_fn(|row| dot.word(evens[row], odds[row]));
+                        tile.as_chunks_mut::<N>().0[word] = words;
                     }
                 }
             }
@@ -168,14 +208,15 @@ impl Left<'_> {
     }
 }
 
-/// The first N rows of `out` in a strip of a panel's columns: `a` is [words, N].
+/// N rows times a strip of a panel's columns, at row and column `at`: `a` is [words, N].
 #[inline(always)]
 fn tile<D: Dot, const WIDTH: usize, const N: usize>(
     dot: D,
     a: &[u32],
     (panel, strip): (&[u32], usize),
-    out: &mut [f32],
-    place: Place,
+    out: &mut Area<'_>,
+    at: (usize, usize),
+    write: Write,
 ) {
     /// Words per turn of the loop.
     const TOGETHER: usize = 4;
@@ -191,9 +232,7 @@ fn tile<D: Dot, const WIDTH: usize, const N: usize>(
     for (a, panel) in turns.remainder().chunks_exact(N).zip(rest) {
         step::<D, N>(dot, a, &panel[strip..], &mut sums);
     }
-    for (out, sums) in out.chunks_exact_mut(place.columns).zip(sums) {
-        place.put(simd, out, strip, sums);
-    }
+    if write.across { across(simd, sums, out, at, write.adds) } else { along(simd, sums, out, at, write.adds) }
 }
 
 #[inline(always)]
@@ -207,24 +246,50 @@ fn step<D: Dot, const N: usize>(dot: D, a: &[u32], panel: &[u32], sums: &mut [[S
     }
 }
 
-impl Place {
-    /// Stores the sums of one row's strip of columns, as far as the row reaches.
-    #[inline(always)]
-    fn put<S: Simd>(self, simd: S, out: &mut [f32], strip: usize, sums: [S::f32s; 2]) {
-        let width = 2 * S::F32_LANES;
-        let first = self.first + strip;
-        if first + width <= self.columns {
+/// Writes sums row by row, as far as rows reach.
+#[inline(always)]
+fn along<S: Simd, const N: usize>(
+    simd: S,
+    sums: [[S::f32s; 2]; N],
+    out: &mut Area<'_>,
+    (row, first): (usize, usize),
+    adds: bool,
+) {
+    let width = 2 * S::F32_LANES;
+    for (row, sums) in (row..).zip(sums) {
+        let out = out.row(row);
+        if first + width <= out.len() {
             let (out, _) = S::as_mut_simd_f32s(&mut out[first..first + width]);
             for (out, sum) in out.iter_mut().zip(sums) {
-                *out = if self.adds { simd.add_f32s(*out, sum) } else { sum };
+                *out = if adds { simd.add_f32s(*out, sum) } else { sum };
             }
-        } else if first < self.columns {
-            let mut edge = [0.0_f32; 32];
-            let (vectors, _) = S::as_mut_simd_f32s(&mut edge[..width]);
-            vectors.copy_from_slice(&sums);
-            for (out, sum) in out[first..self.columns].iter_mut().zip(edge) {
-                *out = if self.adds { *out + sum } else { sum };
+        } else if first < out.len() {
+            let mut edge = [0.0; 32];
+            S::as_mut_simd_f32s(&mut edge[..width]).0.copy_from_slice(&sums);
+            for (out, sum) in out[first..].iter_mut().zip(edge) {
+                *out = if adds { *out + sum } else { sum };
             }
+        }
+    }
+}
+
+/// Writes sums column by column, as many columns as there are.
+#[inline(always)]
+fn across<S: Simd, const N: usize>(
+    _: S,
+    sums: [[S::f32s; 2]; N],
+    out: &mut Area<'_>,
+    (row, first): (usize, usize),
+    adds: bool,
+) {
+    let mut rows = [[0.0; 32]; N];
+    for (row, sums) in rows.iter_mut().zip(sums) {
+        S::as_mut_simd_f32s(&mut row[..2 * S::F32_LANES]).0.copy_from_slice(&sums);
+    }
+    for column in 0..(2 * S::F32_LANES).min(out.n_rows().saturating_sub(first)) {
+        let out = &mut out.row(first + column)[row..row + N];
+        for (out, row) in out.iter_mut().zip(&rows) {
+            *out = if adds { *out + row[column] } else { row[column] };
         }
     }
 }

@@ -120,6 +120,24 @@ fn linear_does_not_depend_on_the_batch() {
     }
 }
 
+/// Weights that are not kept give the same bits, whichever operand is arranged.
+#[test]
+fn passing_weights_give_the_same() {
+    // More rows than weights and fewer, off every tile, thin tiles last, beyond a task's rows and a depth of 768.
+    for (n, n_in, n_out) in [(1, 1, 2), (3, 5, 7), (13, 33, 65), (65, 33, 13), (40, 1001, 131), (101, 30, 1300)] {
+        for precision in [Precision::F32, Precision::Bf16] {
+            let of = |linear: Linear, x: &Tensor<2>| linear.apply(x.clone());
+            let new = |it: &Tensor<2>| Linear::with_precision(it.clone(), precision);
+            let kept = |it: &[Tensor<2>]| of(new(&it[1]), &it[0]);
+            let passing = |it: &[Tensor<2>]| of(new(&it[1]).passing(), &it[0]);
+            let inputs =
+                [(8, [n, n_in]), (9, [n_out, n_in])].map(|(seed, shape)| tensor(&noise(seed, shape, 1.0), shape));
+            let mix = noise(99, [n, n_out], 1.0);
+            assert!(run(&kept, &inputs, &mix) == run(&passing, &inputs, &mix), "{n}x{n_in}x{n_out}, {precision:?}");
+        }
+    }
+}
+
 #[test]
 fn linear_after_norm_and_its_derivative() {
     for (n, n_in, n_out) in [(1, 8, 3), (5, 24, 31), (200, 192, 65)] {
@@ -296,6 +314,22 @@ fn head_scores_do_not_depend_on_the_batch() {
         assert_eq!(head_scores(hidden.clone(), &table, &[target]), [all[row]]);
         assert_eq!(logprob(&values(table.apply(hidden)), target), all[row].logprob, "row {row}");
     }
+}
+
+/// A table that is not kept is arranged some rows at a time; the rows of a block, too, change nothing.
+#[test]
+fn a_passing_table_gives_the_same() {
+    let (n_tokens, width, n_vocab) = (600, 6, 8300);
+    let shapes = [[n_tokens, width], [n_vocab, width]];
+    let (targets, slopes) = (some_targets(n_tokens, n_vocab), some_slopes(n_tokens));
+    let inputs = [tensor(&noise(5, shapes[0], 1.0), shapes[0]), tensor(&noise(6, shapes[1], 1.0), shapes[1])];
+    let loss = |it: &[Tensor<2>], arrange: &dyn Fn(Linear) -> Linear| {
+        let slope = |at: usize, _| TokenScore { logprob: slopes[2 * at], entropy: slopes[2 * at + 1] };
+        let (loss, _) = token_loss(tracked(&it[0]), &arrange(Linear::new(tracked(&it[1]))), &targets, slope);
+        like(loss.unsqueeze_dim(1), &it[0])
+    };
+    let kept = run(&|it| loss(it, &|linear| linear), &inputs, &[1.0]);
+    assert!(kept == run(&|it| loss(it, &Linear::passing), &inputs, &[1.0]));
 }
 
 /// The loss asks for the slopes of the scores that it returns, which are those of the head.
