@@ -92,8 +92,8 @@ impl<'a> Tiles<'a> {
     #[inline(always)]
     fn by_depth<D: Dot, const WIDTH: usize, const DEPTH: usize>(self, dot: D, arranged: &mut Vec<u32>) {
         let Tiles { a, panels: Panels { words, height, from }, mut out, write, .. } = self;
-        let (n_rows, n_words) =
-            (if write.across { out.n_columns() } else { out.n_rows() }, a.n_inner().div_ceil(D::TOGETHER));
+        let n_rows = if write.across { out.n_columns() } else { out.n_rows() };
+        let n_words = a.n_inner().div_ceil(D::TOGETHER);
         let each = n_words.div_ceil(n_words.div_ceil(DEPTH)); // parts of about the same depth
         for start in (0..n_words).step_by(each) {
             let end = (start + each).min(n_words);
@@ -147,9 +147,7 @@ impl Left<'_> {
         while row < n_rows {
             let (n, left) = (D::rows(n_rows - row), self.from(row));
             // As many tiles as are alike: rows of the source are then read once, from their first column to the last.
-            let n_tiles = (1..)
-                .take_while(|tile| row + tile * n <= n_rows && D::rows(n_rows - row - (tile - 1) * n) == n)
-                .count();
+            let n_tiles = (row..n_rows).step_by(n).take_while(|at| D::rows(n_rows - at) == n).count();
             let out = &mut out[row * depth.len()..][..n_tiles * n * depth.len()];
             match n {
                 12 if D::ROWS == 12 => left.arrange_tiles::<D, 12>(dot, depth.clone(), out),
