@@ -7,7 +7,7 @@ use burn::tensor::Device;
 #[cfg(any(feature = "metal", feature = "vulkan"))]
 use burn::tensor::DeviceKind;
 use collimate_model::{Config, Encoded, Transformer, Weights};
-use collimate_schema::{Conversation, Request, RequestId, Sampling, Seed, Trace};
+use collimate_schema::{Conversation, Request, RequestId, Sampler, Sampling, Seed, Trace};
 use collimate_train::{Adam, AdamW, Batch, DistillBatch, Rl, RlBatch, RlToken, distill_step, rl_step, score, sft_step};
 
 /// Those that this build knows.
