@@ -2,11 +2,14 @@
 //! machine that has the device or a driver that acts as one.
 #![cfg(any(feature = "cuda", feature = "metal", feature = "vulkan"))]
 
+#[path = "../../train/tests/tiny/mod.rs"]
+mod tiny;
+
 use burn::Tensor;
 use burn::tensor::Device;
 #[cfg(any(feature = "metal", feature = "vulkan"))]
 use burn::tensor::DeviceKind;
-use collimate_model::{Config, Encoded, Transformer, Weights};
+use collimate_model::{Encoded, Transformer, Weights};
 use collimate_schema::{Conversation, Request, RequestId, Sampler, Sampling, Seed, Trace};
 use collimate_train::{Adam, AdamW, Batch, DistillBatch, Rl, RlBatch, RlToken, distill_step, rl_step, score, sft_step};
 
@@ -22,26 +25,9 @@ fn devices() -> Vec<Device> {
     ]
 }
 
-fn config() -> Config {
-    Config {
-        hidden_size: 16,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        head_dim: 6,
-        intermediate_size: 20,
-        vocab_size: 23,
-        max_position_embeddings: 32,
-        rms_norm_eps: 1e-5,
-        rope_theta: 10_000.0,
-        bos_token_id: 0,
-        eos_token_id: 1,
-    }
-}
-
 /// Larger than at initialisation, so that every tensor matters.
 fn weights(device: &Device) -> Weights {
-    let mut weights = Weights::init(&config(), Seed(3), device);
+    let mut weights = Weights::init(&tiny::config(), Seed(3), device);
     weights.update(|name, tensor| if name.contains("norm") { tensor } else { tensor * 12.0 });
     weights
 }

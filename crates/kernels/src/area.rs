@@ -36,7 +36,7 @@ impl<'a> Area<'a> {
         assert!(row < self.n_rows, "the area has the row");
         #[expect(unsafe_code, reason = "the rows' other columns belong to others")]
         // SAFETY: the row is one of the borrowed matrix, and its columns from `first` on are this area's alone for 'a; the
-        // result borrows the area. They are initialised: `new` borrows f32, and `filled` writes its matrix before it is an area.
+        // result borrows the area. They are initialised: `new` borrows f32, and `filled_by_columns` writes an area before it hands it out.
         unsafe {
             std::slice::from_raw_parts_mut(self.first.add(row * self.stride), self.n_columns)
         }
