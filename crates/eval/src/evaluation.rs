@@ -72,7 +72,7 @@ impl Evaluation {
         let findings = SUITES
             .iter()
             .map(|suite| {
-                let seed = seed.child(&arm).child(&format!("{:?}", suite.id()));
+                let seed = seed.child(&arm).child(suite.id().name());
                 let each = || runs.iter().map(|it| suite.measure(it.observations, seed)).collect();
                 Finding {
                     suite: suite.id(),
@@ -106,6 +106,21 @@ impl Evaluation {
     /// Hashes of the artefacts behind every number.
     pub fn evidence(&self) -> impl Iterator<Item = &Hash> {
         self.sources.iter().map(|it| &it.evidence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{bootstrap, testing};
+
+    #[test]
+    fn draws_are_seeded_by_the_names_that_results_spell() {
+        let observations = testing::observations(SuiteId::Jailbreak, 4, 10);
+        let run = Run { seed: 0, by: By::Named("m".to_owned()), evidence: Hash::of(b""), observations: &observations };
+        let found = Evaluation::of("sft", &[run], Seed(3)).measure(SuiteId::Jailbreak).estimate();
+        let safe: Vec<f64> = (0..10).map(|it| f64::from(it < 4)).collect();
+        assert_eq!(found, bootstrap(&safe, Seed(3).child("sft").child("jailbreak")));
     }
 }
 

@@ -175,6 +175,29 @@ pub trait Suite: Sync {
 }
 
 impl SuiteId {
+    /// The name that results spell. Draws are seeded by it, never by the name of a variant.
+    pub fn name(self) -> &'static str {
+        match self {
+            SuiteId::Disallowed => "disallowed",
+            SuiteId::Jailbreak => "jailbreak",
+            SuiteId::Encodings => "encodings",
+            SuiteId::Language => "language",
+            SuiteId::Overrefusal => "overrefusal",
+            SuiteId::OverrefusalAllowed => "overrefusal_allowed",
+            SuiteId::OverrefusalLookalike => "overrefusal_lookalike",
+            SuiteId::OverrefusalTwin => "overrefusal_twin",
+            SuiteId::StyleRefusal => "style_refusal",
+            SuiteId::StyleSafe => "style_safe",
+            SuiteId::RetrievalRefuse => "retrieval_refuse",
+            SuiteId::RetrievalSafe => "retrieval_safe",
+            SuiteId::RetrievalComply => "retrieval_comply",
+            SuiteId::Capability => "capability",
+            SuiteId::CapabilityDecoding => "capability_decoding",
+            SuiteId::CapabilityArithmetic => "capability_arithmetic",
+            SuiteId::CapabilityFacts => "capability_facts",
+        }
+    }
+
     /// The evaluation of this name.
     pub fn suite(self) -> &'static dyn Suite {
         *SUITES.iter().find(|it| it.id() == self).expect("every name is registered: a test holds it")
