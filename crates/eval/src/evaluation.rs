@@ -3,7 +3,9 @@
 use collimate_schema::{By, Hash, Seed};
 use serde::{Deserialize, Serialize};
 
-use crate::{Measure, Observation, SUITES, SuiteId};
+use crate::papers::Paper;
+use crate::stats::Measure;
+use crate::suites::{Observation, SuiteId};
 
 /// The observations of one trained model.
 #[derive(Clone, Debug)]
@@ -60,23 +62,24 @@ pub struct Evaluation {
     pub arm: String,
     /// Where the observations are, by seed.
     pub sources: Vec<Source>,
-    /// What every suite found, in the order of [`SUITES`].
+    /// What every suite found, in the order of the paper.
     pub findings: Vec<Finding>,
 }
 
 impl Evaluation {
-    /// Measures `arm` on every suite, over the models of all `runs`. `seed` is for the resampling only.
-    pub fn of(arm: impl Into<String>, runs: &[Run<'_>], seed: Seed) -> Evaluation {
+    /// Measures `arm` on every suite of `paper`, over the models of all `runs`. `seed` is for the resampling only.
+    pub fn of(paper: &Paper, arm: impl Into<String>, runs: &[Run<'_>], seed: Seed) -> Evaluation {
         let arm = arm.into();
         let observations: Vec<&[Observation]> = runs.iter().map(|it| it.observations).collect();
-        let findings = SUITES
+        let findings = paper
+            .suites
             .iter()
             .map(|suite| {
                 let seed = seed.child(&arm).child(suite.id().name());
-                let each = || runs.iter().map(|it| suite.measure(it.observations, seed)).collect();
+                let each = || runs.iter().map(|it| suite.measure(&[it.observations], seed)).collect();
                 Finding {
                     suite: suite.id(),
-                    measure: suite.pooled(&observations, seed),
+                    measure: suite.measure(&observations, seed),
                     by_seed: if runs.len() > 1 { each() } else { Vec::new() },
                 }
             })
@@ -94,13 +97,13 @@ impl Evaluation {
     }
 
     /// What `suite` found. An evaluation written before the suite existed has no data on it.
-    pub fn measure(&self, suite: SuiteId) -> Measure {
+    pub fn measure(&self, suite: &SuiteId) -> Measure {
         self.finding(suite).map_or(Measure::NoData { unscored: 0 }, |it| it.measure)
     }
 
     /// What `suite` found, seed by seed.
-    pub fn finding(&self, suite: SuiteId) -> Option<&Finding> {
-        self.findings.iter().find(|it| it.suite == suite)
+    pub fn finding(&self, suite: &SuiteId) -> Option<&Finding> {
+        self.findings.iter().find(|it| it.suite == *suite)
     }
 
     /// Hashes of the artefacts behind every number.
@@ -111,50 +114,26 @@ impl Evaluation {
 
 #[cfg(test)]
 mod tests {
+    use collimate_schema::PromptId;
+
     use super::*;
-    use crate::{bootstrap, testing};
+    use crate::papers::DELIBERATIVE_ALIGNMENT;
+    use crate::stats::{Value, bootstrap};
+    use crate::suites::JAILBREAK;
 
     #[test]
     fn draws_are_seeded_by_the_names_that_results_spell() {
-        let observations = testing::observations(SuiteId::Jailbreak, 4, 10);
+        let observation = |place: u32| Observation {
+            question: PromptId(format!("p{place}")),
+            group: PromptId(format!("p{place}")),
+            suite: JAILBREAK,
+            technique: None,
+            value: Value::Pass(place < 4),
+        };
+        let observations: Vec<Observation> = (0..10).map(observation).collect();
         let run = Run { seed: 0, by: By::Named("m".to_owned()), evidence: Hash::of(b""), observations: &observations };
-        let found = Evaluation::of("sft", &[run], Seed(3)).measure(SuiteId::Jailbreak).estimate();
+        let found = Evaluation::of(&DELIBERATIVE_ALIGNMENT, "sft", &[run], Seed(3)).measure(&JAILBREAK).estimate();
         let safe: Vec<f64> = (0..10).map(|it| f64::from(it < 4)).collect();
         assert_eq!(found, bootstrap(&safe, Seed(3).child("sft").child("jailbreak")));
-    }
-}
-
-/// The arms of the paper's ablation and ours, by key.
-pub mod arms {
-    /// No safety training.
-    pub const NO_SAFETY: &str = "no_safety";
-    /// Safety data in fine-tuning only.
-    pub const SFT: &str = "sft";
-    /// Safety reward in reinforcement learning only.
-    pub const RL: &str = "rl";
-    /// The method.
-    pub const SFT_RL: &str = "sft_rl";
-    /// No safety training; summaries of the spec in context at inference.
-    pub const SPEC_SUMMARIES: &str = "spec_summaries";
-    /// No safety training; the brief of the right category in context at inference, an upper bound.
-    pub const SPEC_TAILORED: &str = "spec_tailored";
-    /// Fine-tuning on the same data with the thoughts removed.
-    pub const ANSWERS_ONLY: &str = "answers_only";
-    /// The method, with ciphers and another language in the safety data.
-    pub const FULL_DATA: &str = "full_data";
-
-    /// What readers call an arm; its key if it is none of ours.
-    pub fn label(arm: &str) -> &str {
-        match arm {
-            NO_SAFETY => "No safety training",
-            SFT => "SFT only",
-            RL => "RL only",
-            SFT_RL => "SFT + RL",
-            SPEC_SUMMARIES => "Spec at inference",
-            SPEC_TAILORED => "Tailored brief at inference",
-            ANSWERS_ONLY => "Answers only",
-            FULL_DATA => "Full data",
-            other => other,
-        }
     }
 }

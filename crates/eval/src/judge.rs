@@ -1,11 +1,13 @@
 //! Judges: models that read a policy and grade an answer (sections 3.2 and 4 of the paper).
 //!
-//! Three judges are three types, with no fallback between them. [`FilterJudge`] reads thought and answer; [`RewardJudge`] and
+//! Three judges are three types over one mechanism, with no fallback between them. [`FilterJudge`] reads thought and answer; [`RewardJudge`] and
 //! [`CardJudge`] take an [`Answer`], so a thought cannot be passed to them. Asking and reading are apart: a recipe journals
 //! the completions in between.
 
 mod confusion;
 mod verdict;
+
+use std::marker::PhantomData;
 
 use collimate_schema::{
     Answer, Brief, Completion, Conversation, NoisyLabel, PromptId, Request, RequestId, Sampler, Sampling, Seed, Spec,
@@ -26,30 +28,62 @@ pub struct Reading<'a> {
     pub ordinal: u32,
 }
 
-impl Reading<'_> {
-    /// `role/prompt/sample/ordinal`
-    fn id(&self, role: &str) -> RequestId {
-        RequestId(format!("{role}/{}/{}/{}", self.prompt, self.sample, self.ordinal))
-    }
-
-    fn request(&self, role: &str, conversation: Conversation, sampling: Sampling, seed: Seed) -> Request {
-        let id = self.id(role);
-        let seed = seed.child(&id.0);
-        Request { id, conversation, sampling, seed, stop: Vec::new() }
-    }
+/// What a judge is for.
+pub trait Role {
+    /// The first part of its requests' ids.
+    const NAME: &'static str;
 }
+
+/// What a judge is for that sees no thought.
+pub trait AnswersOnly: Role {}
+
+/// Choosing deliberations for a dataset.
+pub enum Filtering {}
+
+/// Rewarding answers during reinforcement learning.
+pub enum Rewarding {}
+
+/// Grading answers for the system card.
+pub enum Reporting {}
+
+impl Role for Filtering {
+    const NAME: &'static str = "filter";
+}
+
+impl Role for Rewarding {
+    const NAME: &'static str = "reward";
+}
+
+impl Role for Reporting {
+    const NAME: &'static str = "card";
+}
+
+impl AnswersOnly for Rewarding {}
+
+impl AnswersOnly for Reporting {}
 
 /// Grades deliberations for the dataset: reads conversation, thought, answer and brief, and another AI's opinion if there is
 /// one.
-pub struct FilterJudge<'m> {
+pub type FilterJudge<'m> = Judge<'m, Filtering>;
+
+/// Grades answers during reinforcement learning. It never sees a thought, so none is optimised to please it.
+pub type RewardJudge<'m> = Judge<'m, Rewarding>;
+
+/// Grades answers for the system card. A type of its own, so that the model which rewarded an answer does not grade it by
+/// accident.
+pub type CardJudge<'m> = Judge<'m, Reporting>;
+
+/// A judge in the role `R`, played by a model.
+pub struct Judge<'m, R> {
     model: &'m dyn Sampler,
     sampling: Sampling,
+    role: PhantomData<R>,
 }
 
-impl<'m> FilterJudge<'m> {
-    /// A filter judge played by `model`.
-    pub fn new(model: &'m dyn Sampler, sampling: Sampling) -> FilterJudge<'m> {
-        FilterJudge { model, sampling }
+impl<'m, R: Role> Judge<'m, R> {
+    /// A judge played by `model`.
+    pub fn new(model: &'m dyn Sampler, sampling: Sampling) -> Judge<'m, R> {
+        Judge { model, sampling, role: PhantomData }
     }
 
     /// The model that plays the judge, to be sent the requests.
@@ -57,6 +91,20 @@ impl<'m> FilterJudge<'m> {
         self.model
     }
 
+    /// What the reading says.
+    pub fn read(&self, completion: &Completion, spec: &Spec) -> Verdict {
+        parse_verdict(&completion.parsed, completion.stop, spec)
+    }
+
+    /// `role/prompt/sample/ordinal`
+    fn ask(&self, Reading { prompt, sample, ordinal }: Reading<'_>, conversation: Conversation, seed: Seed) -> Request {
+        let id = RequestId(format!("{}/{prompt}/{sample}/{ordinal}", R::NAME));
+        let seed = seed.child(&id.0);
+        Request { id, conversation, sampling: self.sampling, seed, stop: Vec::new() }
+    }
+}
+
+impl FilterJudge<'_> {
     /// Asks for one reading of `turn`. `seed` is the stage's; each reading draws its own from it.
     pub fn request(
         &self,
@@ -66,34 +114,12 @@ impl<'m> FilterJudge<'m> {
         label: Option<NoisyLabel>,
         seed: Seed,
     ) -> Request {
-        let case = judge_case(brief, conversation, Some(&turn.thought), &turn.answer, label);
-        reading.request("filter", case, self.sampling, seed)
-    }
-
-    /// What the reading says.
-    pub fn read(&self, completion: &Completion, spec: &Spec) -> Verdict {
-        parse_verdict(&completion.parsed, completion.stop, spec)
+        self.ask(reading, judge_case(brief, conversation, Some(&turn.thought), &turn.answer, label), seed)
     }
 }
 
-/// Grades answers during reinforcement learning. It never sees a thought, so none is optimised to please it.
-pub struct RewardJudge<'m> {
-    model: &'m dyn Sampler,
-    sampling: Sampling,
-}
-
-impl<'m> RewardJudge<'m> {
-    /// A reward judge played by `model`.
-    pub fn new(model: &'m dyn Sampler, sampling: Sampling) -> RewardJudge<'m> {
-        RewardJudge { model, sampling }
-    }
-
-    /// The model that plays the judge, to be sent the requests.
-    pub fn model(&self) -> &'m dyn Sampler {
-        self.model
-    }
-
-    /// Asks for one reading of `answer`. `seed` is the step's; each reading draws its own from it.
+impl<R: AnswersOnly> Judge<'_, R> {
+    /// Asks for one reading of `answer`. `seed` is the step's or the evaluation's; each reading draws its own from it.
     pub fn request(
         &self,
         reading: Reading<'_>,
@@ -102,50 +128,7 @@ impl<'m> RewardJudge<'m> {
         brief: &Brief,
         seed: Seed,
     ) -> Request {
-        let case = judge_case(brief, conversation, None, answer, None);
-        reading.request("reward", case, self.sampling, seed)
-    }
-
-    /// What the reading says.
-    pub fn read(&self, completion: &Completion, spec: &Spec) -> Verdict {
-        parse_verdict(&completion.parsed, completion.stop, spec)
-    }
-}
-
-/// Grades answers for the system card. A type of its own, so that the model which rewarded an answer does not grade it by
-/// accident.
-pub struct CardJudge<'m> {
-    model: &'m dyn Sampler,
-    sampling: Sampling,
-}
-
-impl<'m> CardJudge<'m> {
-    /// A card judge played by `model`.
-    pub fn new(model: &'m dyn Sampler, sampling: Sampling) -> CardJudge<'m> {
-        CardJudge { model, sampling }
-    }
-
-    /// The model that plays the judge, to be sent the requests.
-    pub fn model(&self) -> &'m dyn Sampler {
-        self.model
-    }
-
-    /// Asks for one reading of `answer`. `seed` is the evaluation's; each reading draws its own from it.
-    pub fn request(
-        &self,
-        reading: Reading<'_>,
-        conversation: &Conversation,
-        answer: &Answer,
-        brief: &Brief,
-        seed: Seed,
-    ) -> Request {
-        let case = judge_case(brief, conversation, None, answer, None);
-        reading.request("card", case, self.sampling, seed)
-    }
-
-    /// What the reading says.
-    pub fn read(&self, completion: &Completion, spec: &Spec) -> Verdict {
-        parse_verdict(&completion.parsed, completion.stop, spec)
+        self.ask(reading, judge_case(brief, conversation, None, answer, None), seed)
     }
 }
 

@@ -1,22 +1,13 @@
 //! The table that the command line prints.
 
-use crate::{Evaluation, SuiteId};
+use crate::evaluation::Evaluation;
+use crate::papers::Paper;
 
-/// The suites of the headline table with their short names.
-pub const HEADLINE: [(SuiteId, &str); 6] = [
-    (SuiteId::Disallowed, "not_unsafe"),
-    (SuiteId::Jailbreak, "goodness@0.1"),
-    (SuiteId::Encodings, "encodings"),
-    (SuiteId::Language, "language"),
-    (SuiteId::Overrefusal, "not_overrefuse"),
-    (SuiteId::Capability, "capability"),
-];
-
-/// Arms by headline suites: percent, with 95% intervals. Lines end in `\n`.
-pub fn table(evaluations: &[Evaluation]) -> String {
-    let header = std::iter::once("arm".to_owned()).chain(HEADLINE.map(|(_, name)| name.to_owned()));
+/// Arms by the paper's columns: percent, with 95% intervals. Lines end in `\n`.
+pub fn table(paper: &Paper, evaluations: &[Evaluation]) -> String {
+    let header = std::iter::once("arm".to_owned()).chain(paper.columns.iter().map(|(_, name)| (*name).to_owned()));
     let rows = evaluations.iter().map(|it| {
-        let cells = HEADLINE.map(|(suite, _)| match it.measure(suite).estimate() {
+        let cells = paper.columns.iter().map(|(suite, _)| match it.measure(suite).estimate() {
             None => "no data".to_owned(),
             Some(it) => format!("{:.1} [{:.0}, {:.0}]", 100.0 * it.value, 100.0 * it.low, 100.0 * it.high),
         });

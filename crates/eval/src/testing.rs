@@ -2,19 +2,23 @@
 
 use collimate_schema::{By, Hash, PromptId, Seed};
 
-use crate::{Evaluation, Observation, Run, SuiteId};
+use crate::evaluation::{Evaluation, Run};
+use crate::papers::DELIBERATIVE_ALIGNMENT;
+use crate::stats::Value;
+use crate::suites::{JAILBREAK, Observation, SuiteId};
 
 /// Observations of which `hits` of `n` prompts pass; a jailbreak prompt meets 30 techniques and passes or fails them all.
-pub(crate) fn observations(suite: SuiteId, hits: u32, n: u32) -> Vec<Observation> {
+fn observations(suite: &SuiteId, hits: u32, n: u32) -> Vec<Observation> {
     let techniques: Vec<Option<String>> =
-        if suite == SuiteId::Jailbreak { (0..30).map(|it| Some(format!("t{it}"))).collect() } else { vec![None] };
+        if *suite == JAILBREAK { (0..30).map(|it| Some(format!("t{it}"))).collect() } else { vec![None] };
     (0..n)
         .flat_map(|prompt| {
             techniques.iter().map(move |technique| Observation {
-                prompt: PromptId(format!("p{prompt}")),
-                suite,
+                question: PromptId(format!("p{prompt}")),
+                group: PromptId(format!("p{prompt}")),
+                suite: suite.clone(),
                 technique: technique.clone(),
-                pass: Some(prompt < hits),
+                value: Value::Pass(prompt < hits),
             })
         })
         .collect()
@@ -26,13 +30,18 @@ fn by(arm: &str) -> By {
 
 /// One training seed of `arm`, with (suite, hits, prompts).
 pub(crate) fn arm(arm: &str, suites: &[(SuiteId, u32, u32)]) -> Evaluation {
-    let observations: Vec<_> = suites.iter().flat_map(|(suite, hits, n)| observations(*suite, *hits, *n)).collect();
+    let observations: Vec<_> = suites.iter().flat_map(|(suite, hits, n)| observations(suite, *hits, *n)).collect();
     let evidence = Hash::of_json(&(arm, &observations));
-    Evaluation::of(arm, &[Run { seed: 0, by: by(arm), evidence, observations: &observations }], Seed(0))
+    Evaluation::of(
+        &DELIBERATIVE_ALIGNMENT,
+        arm,
+        &[Run { seed: 0, by: by(arm), evidence, observations: &observations }],
+        Seed(0),
+    )
 }
 
 /// Several training seeds of `arm` on one suite.
-pub(crate) fn seeds<const N: usize>(arm: &str, suite: SuiteId, hits: [u32; N], n: u32) -> Evaluation {
+pub(crate) fn seeds<const N: usize>(arm: &str, suite: &SuiteId, hits: [u32; N], n: u32) -> Evaluation {
     let rows = hits.map(|hits| observations(suite, hits, n));
     let runs: Vec<Run<'_>> = rows
         .iter()
@@ -44,5 +53,5 @@ pub(crate) fn seeds<const N: usize>(arm: &str, suite: SuiteId, hits: [u32; N], n
             observations,
         })
         .collect();
-    Evaluation::of(arm, &runs, Seed(0))
+    Evaluation::of(&DELIBERATIVE_ALIGNMENT, arm, &runs, Seed(0))
 }

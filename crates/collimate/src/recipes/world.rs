@@ -1,6 +1,6 @@
 //! What a recipe needs of a world. It never asks which world it runs in.
 
-use collimate_eval::Observation;
+use collimate_eval::suites::Observation;
 use collimate_schema::{Answer, Conversation, Example, Outcome, Parsed, Prompt, PromptId, Seed, Spec, Turn};
 use collimate_world::{CaseCounts, Diet};
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use collimate_schema::{Graded, Malformed, Prompt, Score, Unscored, Verdict};
 use serde::{Deserialize, Serialize};
 
-use super::{Fate, decide};
-use crate::Rate;
+use super::fate::{Fate, decide};
+use crate::stats::Rate;
 
 /// Deliberations by fate; the fates add up to all.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,7 +123,7 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::filter::tests::{graded, scored};
+    use crate::filter::fate::tests::{graded, scored};
 
     #[test]
     fn fates_add_up() {

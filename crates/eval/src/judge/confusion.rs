@@ -3,7 +3,7 @@
 use collimate_schema::{Score, Verdict};
 use serde::{Deserialize, Serialize};
 
-use crate::Rate;
+use crate::stats::Rate;
 
 /// How often a grade was given to good and to bad work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

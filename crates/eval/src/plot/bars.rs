@@ -1,17 +1,19 @@
 //! Grouped bars with intervals: a group per suite, a bar per arm (figure 14 of the paper).
 
 use super::scale::Scale;
-use super::series;
+use super::series::series;
 use super::svg::{FONT, Svg, width_of};
-use crate::{Evaluation, SuiteId, arms};
+use crate::evaluation::Evaluation;
+use crate::papers::Paper;
 
 const WIDTH: f64 = 800.0;
 const LEFT: f64 = 48.0;
 const PLOT_HEIGHT: f64 = 240.0;
 
-/// Draws `groups` (suite and short title) for every evaluation. Where an arm has no data there is a cross on the ground.
-pub(crate) fn bars(evaluations: &[Evaluation], groups: &[(SuiteId, &str)]) -> String {
-    let n_lines = legend(evaluations).last().map_or(0, |(_, _, line)| line + 1);
+/// Draws the paper's headline suites for every evaluation. Where an arm has no data there is a cross on the ground.
+pub(crate) fn bars(paper: &Paper, evaluations: &[Evaluation]) -> String {
+    let groups = paper.headline;
+    let n_lines = legend(paper, evaluations).last().map_or(0, |(_, _, line)| line + 1);
     let top = 14.0 + 20.0 * n_lines as f64;
     let bottom = top + PLOT_HEIGHT;
     let mut svg = Svg::new(
@@ -20,10 +22,10 @@ pub(crate) fn bars(evaluations: &[Evaluation], groups: &[(SuiteId, &str)]) -> St
         "Arms by suite",
         "A group of bars for each suite, a bar for each arm, with 95% intervals. The numbers are in the tables.",
     );
-    for (place, x, line) in legend(evaluations) {
+    for (place, x, line) in legend(paper, evaluations) {
         let (arm, y) = (evaluations[place].arm.as_str(), 6.0 + 20.0 * line as f64);
-        svg.rect(&format!("bar {}", series(arm, place)), (x, y), (11.0, 11.0), arms::label(arm));
-        svg.text("name", (x + 16.0, y + 10.0), "start", arms::label(arm));
+        svg.rect(&format!("bar {}", series(paper, arm, place)), (x, y), (11.0, 11.0), paper.label(arm));
+        svg.text("name", (x + 16.0, y + 10.0), "start", paper.label(arm));
     }
     let y = Scale::new((0.0, 1.0), (bottom, top));
     for tick in y.ticks(5) {
@@ -38,12 +40,12 @@ pub(crate) fn bars(evaluations: &[Evaluation], groups: &[(SuiteId, &str)]) -> St
         for (place, evaluation) in evaluations.iter().enumerate() {
             let x = start + bar_width * place as f64;
             let centre = x + bar_width / 2.0;
-            let measure = evaluation.measure(*suite);
-            let told = format!("{}, {title}: {measure}", arms::label(&evaluation.arm));
+            let measure = evaluation.measure(suite);
+            let told = format!("{}, {title}: {measure}", paper.label(&evaluation.arm));
             match measure.estimate() {
                 None => svg.text("faint", (centre, bottom - 3.0), "middle", "\u{d7}"),
                 Some(it) => {
-                    let class = format!("bar {}", series(&evaluation.arm, place));
+                    let class = format!("bar {}", series(paper, &evaluation.arm, place));
                     // A bar of 0 still shows that there is one.
                     let height = (bottom - y.at(it.value)).max(1.5);
                     svg.rect(&class, (x + 0.5, bottom - height), (bar_width - 1.0, height), &told);
@@ -59,11 +61,11 @@ pub(crate) fn bars(evaluations: &[Evaluation], groups: &[(SuiteId, &str)]) -> St
 }
 
 /// Where the names go: place of the evaluation, x, and line.
-fn legend(evaluations: &[Evaluation]) -> Vec<(usize, f64, usize)> {
+fn legend(paper: &Paper, evaluations: &[Evaluation]) -> Vec<(usize, f64, usize)> {
     let (mut x, mut line) = (LEFT, 0);
     let mut spots = Vec::new();
     for (place, evaluation) in evaluations.iter().enumerate() {
-        let width = 16.0 + width_of(arms::label(&evaluation.arm)) + FONT;
+        let width = 16.0 + width_of(paper.label(&evaluation.arm)) + FONT;
         if x + width > WIDTH && x > LEFT {
             (x, line) = (LEFT, line + 1);
         }

@@ -1,55 +1,51 @@
-//! Reinforcement learning over its steps: small multiples, one per quantity.
+//! Quantities over the steps of training: small multiples, one per quantity.
 
 use super::scale::Scale;
-use super::series;
 use super::svg::{FONT, Svg, width_of};
-use crate::{RlCurve, RlPoint, arms};
 
-/// A quantity: its title and how to read it.
-type Quantity = (&'static str, fn(&RlPoint) -> Option<f64>);
+/// One run.
+pub(crate) struct Curve {
+    /// Curves of one label are named once.
+    pub(crate) label: String,
+    pub(crate) series: String,
+    /// In order of steps.
+    pub(crate) points: Vec<Point>,
+}
 
-const QUANTITIES: [Quantity; 6] = [
-    ("reward, mean", |it| it.reward),
-    ("KL to the start, nats per token", |it| it.kl),
-    ("entropy, nats per token", |it| it.entropy),
-    ("length, tokens", |it| it.length),
-    ("truncated, share", |it| it.truncated),
-    ("groups without spread, share", |it| it.degenerate),
-];
+/// A step, with a value for each quantity where it was measured.
+pub(crate) struct Point {
+    pub(crate) step: u64,
+    pub(crate) values: Vec<Option<f64>>,
+}
 
 const COLUMNS: usize = 2;
 const CELL: (f64, f64) = (400.0, 180.0);
 const N_TICKS: usize = 5;
 
-/// Draws every curve; curves of one arm share its colour.
-pub(crate) fn curves(curves: &[RlCurve]) -> String {
+/// Draws every curve in a panel for each of `quantities`; `title` and `description` are for screen readers.
+pub(crate) fn curves(title: &str, description: &str, quantities: &[&str], curves: &[Curve]) -> String {
     let legend_height = 24.0;
-    let height = legend_height + CELL.1 * QUANTITIES.len().div_ceil(COLUMNS) as f64;
-    let mut svg = Svg::new(
-        CELL.0 * COLUMNS as f64,
-        height,
-        "Reinforcement learning over its steps",
-        "Reward, KL, entropy, length, truncated share and degenerate share at each step, a line for each run.",
-    );
+    let height = legend_height + CELL.1 * quantities.len().div_ceil(COLUMNS) as f64;
+    let mut svg = Svg::new(CELL.0 * COLUMNS as f64, height, title, description);
     let mut x = 44.0;
     let mut named: Vec<&str> = Vec::new();
-    for (place, curve) in curves.iter().enumerate() {
-        if !named.contains(&curve.arm.as_str()) {
-            let label = arms::label(&curve.arm);
-            svg.line(&format!("curve {}", series(&curve.arm, place)), (x, 10.0), (x + 18.0, 10.0));
+    for Curve { label, series, .. } in curves {
+        if !named.contains(&label.as_str()) {
+            svg.line(&format!("curve {series}"), (x, 10.0), (x + 18.0, 10.0));
             svg.text("name", (x + 24.0, 14.0), "start", label);
             x += 24.0 + width_of(label) + 1.5 * FONT;
-            named.push(&curve.arm);
+            named.push(label);
         }
     }
-    for (place, quantity) in QUANTITIES.iter().enumerate() {
+    for (place, quantity) in quantities.iter().enumerate() {
         let corner = (CELL.0 * (place % COLUMNS) as f64, legend_height + CELL.1 * (place / COLUMNS) as f64);
-        panel(&mut svg, corner, *quantity, curves);
+        panel(&mut svg, corner, (place, quantity), curves);
     }
     svg.finish()
 }
 
-fn panel(svg: &mut Svg, corner: (f64, f64), (title, read): Quantity, curves: &[RlCurve]) {
+fn panel(svg: &mut Svg, corner: (f64, f64), (quantity, title): (usize, &str), curves: &[Curve]) {
+    let read = |it: &Point| it.values[quantity];
     let (left, right) = (corner.0 + 44.0, corner.0 + CELL.0 - 12.0);
     let (top, bottom) = (corner.1 + 26.0, corner.1 + CELL.1 - 28.0);
     svg.text("title", (left, corner.1 + 16.0), "start", title);
@@ -72,16 +68,15 @@ fn panel(svg: &mut Svg, corner: (f64, f64), (title, read): Quantity, curves: &[R
     if values().next().is_none() {
         svg.text("faint", ((left + right) / 2.0, (top + bottom) / 2.0), "middle", "no data");
     }
-    for (place, curve) in curves.iter().enumerate() {
-        let class = series(&curve.arm, place);
+    for Curve { label, series, points } in curves {
         // A step without a value breaks the line.
-        for run in curve.points.split(|it| read(it).is_none()).filter(|it| !it.is_empty()) {
+        for run in points.split(|it| read(it).is_none()).filter(|it| !it.is_empty()) {
             let line: Vec<(f64, f64)> =
                 run.iter().filter_map(|it| Some((x.at(it.step as f64), y.at(read(it)?)))).collect();
             if let [only] = line[..] {
-                svg.dot(&format!("step {class}"), only, 2.5, arms::label(&curve.arm));
+                svg.dot(&format!("step {series}"), only, 2.5, label);
             }
-            svg.polyline(&format!("curve {class}"), &line);
+            svg.polyline(&format!("curve {series}"), &line);
         }
     }
 }

@@ -1,9 +1,10 @@
-//! Robustness against overrefusal: a point per arm with the intervals of both axes, and the path of training.
+//! Two suites against each other: a point per arm with the intervals of both axes, and the path of training.
 
 use super::labels::{Label, Rect, along, place};
 use super::scale::Scale;
 use super::svg::{FONT, Svg, width_of};
-use crate::Estimate;
+use crate::papers::Tradeoff;
+use crate::stats::Estimate;
 
 /// An arm.
 pub(crate) struct Dot {
@@ -25,19 +26,18 @@ const SIZE: (f64, f64) = (800.0, 500.0);
 const INNER: Rect = Rect { x: 64.0, y: 16.0, width: 716.0, height: 424.0 };
 const N_TICKS: usize = 6;
 
-/// Draws arms and trails; x is not_overrefuse, y goodness@0.1, both shares. Up and to the right is better.
-pub(crate) fn pareto(dots: &[Dot], trails: &[Trail]) -> String {
-    let mut svg = Svg::new(
-        SIZE.0,
-        SIZE.1,
-        "Jailbreak robustness against overrefusal",
-        "Each arm is a point with its 95% intervals: not_overrefuse to the right, goodness@0.1 upwards. The numbers are in the table above.",
+/// Draws arms and trails; both axes are shares. Up and to the right is better.
+pub(crate) fn pareto(Tradeoff { title, x: across, y: up, .. }: &Tradeoff, dots: &[Dot], trails: &[Trail]) -> String {
+    let description = format!(
+        "Each arm is a point with its 95% intervals: {} to the right, {} upwards. The numbers are in the table above.",
+        across.name, up.name
     );
+    let mut svg = Svg::new(SIZE.0, SIZE.1, title, &description);
     let trail_points = || trails.iter().flat_map(|it| it.steps.iter());
     let x = axis(dots.iter().map(|it| it.x.low).chain(trail_points().map(|it| it.1)), (INNER.x, INNER.x + INNER.width));
     let y =
         axis(dots.iter().map(|it| it.y.low).chain(trail_points().map(|it| it.2)), (INNER.y + INNER.height, INNER.y));
-    frame(&mut svg, &x, &y);
+    frame(&mut svg, (&x, across.title), (&y, up.title));
 
     let mut solid = Vec::new();
     let mut soft = Vec::new();
@@ -49,9 +49,11 @@ pub(crate) fn pareto(dots: &[Dot], trails: &[Trail]) -> String {
         soft.extend(points.windows(2).flat_map(|it| along([it[0], it[1]])));
         for ((step, a, b), point) in trail.steps.iter().zip(&points) {
             let title = format!(
-                "{}, step {step}: not_overrefuse {:.1}%, goodness@0.1 {:.1}%",
+                "{}, step {step}: {} {:.1}%, {} {:.1}%",
                 trail.label,
+                across.name,
                 100.0 * a,
+                up.name,
                 100.0 * b
             );
             svg.dot(&format!("step {}", trail.series), *point, 3.0, &title);
@@ -72,7 +74,7 @@ pub(crate) fn pareto(dots: &[Dot], trails: &[Trail]) -> String {
         texts.push((dot.label.clone(), "name"));
     }
     for dot in dots {
-        let title = format!("{}: not_overrefuse {}, goodness@0.1 {}", dot.label, dot.x, dot.y);
+        let title = format!("{}: {} {}, {} {}", dot.label, across.name, dot.x, up.name, dot.y);
         svg.dot(&format!("arm {}", dot.series), (x.at(dot.x.value), y.at(dot.y.value)), 6.0, &title);
     }
     for trail in trails {
@@ -102,7 +104,7 @@ fn axis(values: impl Iterator<Item = f64>, range: (f64, f64)) -> Scale {
     Scale::new((low - room, 1.0 + room), range)
 }
 
-fn frame(svg: &mut Svg, x: &Scale, y: &Scale) {
+fn frame(svg: &mut Svg, (x, across): (&Scale, &str), (y, up): (&Scale, &str)) {
     let (left, bottom) = (INNER.x, INNER.y + INNER.height);
     for tick in x.ticks(N_TICKS) {
         let at = x.at(tick);
@@ -116,11 +118,6 @@ fn frame(svg: &mut Svg, x: &Scale, y: &Scale) {
     }
     svg.line("axis", (left, bottom), (left + INNER.width, bottom));
     svg.line("axis", (left, INNER.y), (left, bottom));
-    svg.text(
-        "title",
-        (left + INNER.width / 2.0, bottom + 44.0),
-        "middle",
-        "requests that should be granted and are (not_overrefuse) \u{2192}",
-    );
-    svg.upright("title", (16.0, INNER.y + INNER.height / 2.0), "jailbreaks withstood (goodness@0.1) \u{2192}");
+    svg.text("title", (left + INNER.width / 2.0, bottom + 44.0), "middle", &format!("{across} \u{2192}"));
+    svg.upright("title", (16.0, INNER.y + INNER.height / 2.0), &format!("{up} \u{2192}"));
 }

@@ -1,6 +1,6 @@
 //! The arms: which model is asked, and what it is shown.
 
-use collimate_eval::arms as key;
+use collimate_eval::papers::deliberative_alignment as key;
 
 /// Which trained model an arm asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

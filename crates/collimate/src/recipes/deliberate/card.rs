@@ -2,10 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use collimate_eval::{
-    Contents, DataCount, Evaluation, Evidenced, Named, Observation, RlCurve, RlPoint, Run, RunFacts, Sample, SuiteId,
-    SystemCard, Waypoint, table,
+use collimate_eval::card::{
+    Claims, DataCount, Evidence, Evidenced, Filter, Judges, Limits, Method, Named, Numbers, Reply, Results, RlCurve,
+    RlPoint, RunFacts, Sample, Samples, Section, Suites, SystemCard, Training, Waypoint,
 };
+use collimate_eval::papers::deliberative_alignment::SFT_RL;
+use collimate_eval::papers::{DELIBERATIVE_ALIGNMENT, Paper};
+use collimate_eval::suites::{
+    DISALLOWED, ENCODINGS, JAILBREAK, OVERREFUSAL_ALLOWED, OVERREFUSAL_LOOKALIKE, Observation, SuiteId,
+};
+use collimate_eval::{Claim, Evaluation, Run, claims, table};
 use collimate_schema::{Artifact, ArtifactId, By, Hash, RunFolder, Seed};
 use serde::Serialize;
 
@@ -14,6 +20,9 @@ use super::measure::{Output, observations};
 use super::{Deliberate, Lab, Trained, Trial};
 use crate::commands::{RESULTS, TABLE};
 use crate::recipes::world::{Exam, World};
+
+/// Whose suites, arms and claims these are.
+const PAPER: &Paper = &DELIBERATIVE_ALIGNMENT;
 
 /// What this world and these sizes do not show.
 const LIMITS: [&str; 4] = [
@@ -26,11 +35,11 @@ const LIMITS: [&str; 4] = [
 
 /// The file for programs.
 #[derive(Serialize)]
-struct Results<'a> {
+struct ForPrograms<'a> {
     config: &'a Deliberate,
     evaluations: &'a [Evaluation],
     waypoints: &'a [Waypoint],
-    claims: &'a [collimate_eval::Claim],
+    claims: &'a [Claim],
     card: Hash,
 }
 
@@ -54,13 +63,14 @@ pub(super) fn build(
         })
         .collect();
     let steps: BTreeSet<u64> = trials.iter().flat_map(|it| it.on_the_way.iter().map(|it| it.0)).collect();
-    let waypoints = steps.into_iter().map(|step| {
+    let waypoint = |step: u64| {
         let at_step = |trial: &'_ Trial| trial.on_the_way.iter().position(|it| it.0 == step);
         let each = trials
             .iter()
             .filter_map(|it| at_step(it).map(|at| (it.number, &it.on_the_way[at].1, &it.on_the_way[at].2)));
-        Waypoint { step, evaluation: evaluation(collimate_eval::arms::SFT_RL, each.collect(), resampling) }
-    });
+        Waypoint { step, evaluation: evaluation(SFT_RL, each.collect(), resampling) }
+    };
+    let waypoints: Vec<Waypoint> = steps.into_iter().map(waypoint).collect();
     let mut checkpoints = vec![Named { name: "base".to_owned(), hash: base.hash.clone() }];
     for it in trials.iter().flat_map(|it| &it.measured) {
         let named = Named { name: it.model.name.clone(), hash: it.model.hash.clone() };
@@ -68,55 +78,53 @@ pub(super) fn build(
             checkpoints.push(named);
         }
     }
-    let contents = Contents {
+    let filters = trials.iter().map(|it| evidenced(&it.data.examples.id, it.data.report.clone()));
+    let confusions = trials
+        .iter()
+        .flat_map(|it| it.judges.value.iter().map(|confusion| evidenced(&it.judges.id, confusion.clone())));
+    let curves = trials.iter().flat_map(|trial| {
+        trial.curves.iter().map(|(arm, curve)| RlCurve {
+            arm: (*arm).to_owned(),
+            seed: trial.number,
+            evidence: curve.id.hash.clone(),
+            points: curve.value.clone(),
+        })
+    });
+    let claims = claims(PAPER, &evaluations);
+    let card = SystemCard {
         title: format!("System card: deliberative alignment to {}", world.spec().title),
         run: RunFacts {
             recipe: "deliberate".to_owned(),
             config: run.hash().clone(),
             seeds: cfg.seeds.clone(),
             spec: Named { name: world.spec().title.clone(), hash: Hash::of_json(world.spec()) },
-            checkpoints,
         },
-        evaluations,
-        waypoints: waypoints.collect(),
-        data: trials.iter().flat_map(data_counts).collect(),
-        filters: trials
-            .iter()
-            .map(|it| Evidenced { evidence: it.data.examples.id.hash.clone(), value: it.data.report.clone() })
-            .collect(),
-        confusions: trials
-            .iter()
-            .flat_map(|it| {
-                it.judges
-                    .value
-                    .iter()
-                    .map(|value| Evidenced { evidence: it.judges.id.hash.clone(), value: value.clone() })
-            })
-            .collect(),
-        curves: trials
-            .iter()
-            .flat_map(|it| {
-                it.curves.iter().map(|(arm, curve)| RlCurve {
-                    arm: (*arm).to_owned(),
-                    seed: it.number,
-                    evidence: curve.id.hash.clone(),
-                    points: curve.value.clone(),
-                })
-            })
-            .collect(),
-        samples: trials.first().map(|it| samples(it, exam)).unwrap_or_default(),
-        limits: LIMITS.map(str::to_owned).to_vec(),
-        times: Vec::new(),
+        sections: vec![
+            Section::Results(Results { waypoints: waypoints.clone() }),
+            Section::Claims(Claims { claims: claims.clone() }),
+            Section::Method(Method { data: trials.iter().flat_map(data_counts).collect() }),
+            Section::Suites(Suites {}),
+            Section::Filter(Filter { filters: filters.collect() }),
+            Section::Judges(Judges { confusions: confusions.collect() }),
+            Section::Training(Training { curves: curves.collect() }),
+            Section::Samples(Samples { samples: trials.first().map(|it| samples(it, exam)).unwrap_or_default() }),
+            Section::Evidence(Evidence { checkpoints }),
+            Section::Limits(Limits { limits: LIMITS.map(str::to_owned).to_vec() }),
+        ],
+        numbers: Numbers { paper: PAPER, evaluations },
     };
-    let present: BTreeSet<Hash> = run.lineage().into_iter().map(|it| it.id.hash).collect();
-    let card = SystemCard::new(contents, &present)?;
-    let Contents { evaluations, waypoints, .. } = card.contents();
+    card.verify(&run.lineage().into_iter().map(|it| it.id.hash).collect())?;
+    let evaluations = &card.numbers.evaluations;
     run.write_text("card.json", &card.to_json(), &[])?;
     run.write_text("card.html", &card.to_html(), &[])?;
-    let results = Results { config: cfg, evaluations, waypoints, claims: card.claims(), card: card.hash() };
+    let results = ForPrograms { config: cfg, evaluations, waypoints: &waypoints, claims: &claims, card: card.hash() };
     run.write(RESULTS.trim_end_matches(".json"), &results, &[])?;
-    run.write_text(TABLE, &table(evaluations), &[])?;
+    run.write_text(TABLE, &table(PAPER, evaluations), &[])?;
     Ok(card)
+}
+
+fn evidenced<T>(by: &ArtifactId, value: T) -> Evidenced<T> {
+    Evidenced { evidence: by.hash.clone(), value }
 }
 
 fn evaluation(arm: &str, each: Vec<(u64, &ArtifactId, &Artifact<Vec<Output>>)>, seed: Seed) -> Evaluation {
@@ -131,13 +139,13 @@ fn evaluation(arm: &str, each: Vec<(u64, &ArtifactId, &Artifact<Vec<Output>>)>, 
             observations,
         })
         .collect();
-    Evaluation::of(arm, &runs, seed)
+    Evaluation::of(PAPER, arm, &runs, seed)
 }
 
 fn data_counts(trial: &Trial) -> Vec<Evidenced<DataCount>> {
-    let count = |stage: &str, what: &str, n: usize, id: &ArtifactId| Evidenced {
-        evidence: id.hash.clone(),
-        value: DataCount { stage: format!("{stage}, seed {}", trial.number), what: what.to_owned(), n: n as u64 },
+    let count = |stage: &str, what: &str, n: usize, id: &ArtifactId| {
+        let stage = format!("{stage}, seed {}", trial.number);
+        evidenced(id, DataCount { stage, what: what.to_owned(), n: n as u64 })
     };
     vec![
         count("SFT", "prompts", trial.data.prompts.len(), &trial.data.examples.id),
@@ -149,21 +157,21 @@ fn data_counts(trial: &Trial) -> Vec<Evidenced<DataCount>> {
 
 /// The first question of some suites with what every arm said.
 fn samples(trial: &Trial, exam: &Exam) -> Vec<Sample> {
-    const KINDS: [(SuiteId, &str); 5] = [
-        (SuiteId::Disallowed, "disallowed request"),
-        (SuiteId::Jailbreak, "jailbreak"),
-        (SuiteId::Encodings, "request in a cipher"),
-        (SuiteId::OverrefusalLookalike, "harmless request that sounds harmful"),
-        (SuiteId::OverrefusalAllowed, "request that the policy allows"),
+    static KINDS: [(SuiteId, &str); 5] = [
+        (DISALLOWED, "disallowed request"),
+        (JAILBREAK, "jailbreak"),
+        (ENCODINGS, "request in a cipher"),
+        (OVERREFUSAL_LOOKALIKE, "harmless request that sounds harmful"),
+        (OVERREFUSAL_ALLOWED, "request that the policy allows"),
     ];
     let Some(first) = trial.measured.first() else { return Vec::new() };
     let found = KINDS.iter().filter_map(|(suite, kind)| {
         let of_suite = |it: &Output| it.observations.first().is_some_and(|it| it.suite == *suite);
         let at = first.outputs.value.iter().position(of_suite)?;
-        let replies = trial.measured.iter().map(|it| {
+        let replies = trial.measured.iter().filter_map(|it| {
             let output = &it.outputs.value[at];
-            let pass = output.observations.first().and_then(|it| it.pass);
-            collimate_eval::Reply { arm: it.arm.key.to_owned(), parsed: output.parsed.clone(), pass }
+            let value = output.observations.first()?.value.clone();
+            Some(Reply { arm: it.arm.key.to_owned(), parsed: output.parsed.clone(), value })
         });
         Some(Sample {
             prompt: exam.questions[at].id.clone(),

@@ -1,8 +1,8 @@
 //! From prompts to a dataset of deliberations: spec in context, sampled, filtered, spec removed (sections 3.1 and 3.2).
 
 use anyhow::Context;
+use collimate_eval::filter::{Fate, FilterReport, screen};
 use collimate_eval::judge::{FilterJudge, Reading};
-use collimate_eval::{Fate, FilterReport, screen};
 use collimate_schema::{
     Artifact, Example, Graded, NoisyLabel, Prompt, Request, RequestId, Rollout, Sampler, Score, Source, Thought, Turn,
 };

@@ -1,7 +1,7 @@
 //! Asking every arm the same exam.
 
 use anyhow::Context;
-use collimate_eval::Observation;
+use collimate_eval::suites::Observation;
 use collimate_schema::{Artifact, Parsed, Request, RequestId};
 use serde::{Deserialize, Serialize};
 

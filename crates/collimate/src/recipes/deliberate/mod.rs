@@ -18,7 +18,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use burn::tensor::Device;
-use collimate_eval::SystemCard;
+use collimate_eval::card::{RlPoint, SystemCard};
 use collimate_eval::judge::Confusion;
 use collimate_model::{Engine, Model};
 use collimate_schema::{Artifact, ArtifactId, Brief, Example, Prompt, RunFolder, Score, Seed};
@@ -141,7 +141,7 @@ struct Trial {
     /// Step, model, outputs of policies on the way.
     on_the_way: Vec<(u64, ArtifactId, Artifact<Vec<Output>>)>,
     judges: Artifact<Vec<Confusion>>,
-    curves: Vec<(&'static str, Artifact<Vec<collimate_eval::RlPoint>>)>,
+    curves: Vec<(&'static str, Artifact<Vec<RlPoint>>)>,
 }
 
 /// One arm's outputs.

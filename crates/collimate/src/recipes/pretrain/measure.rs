@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use collimate_eval::Rate;
 use collimate_eval::judge::{Confusion, parse_verdict};
+use collimate_eval::stats::Rate;
 use collimate_model::Model;
 use collimate_schema::{Parsed, Request, RequestId, RunFolder, Sampling, Score, Seed, Spec, Verdict};
 use collimate_world::{Document, Kind, TaskKind, held_out_documents};

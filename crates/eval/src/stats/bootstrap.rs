@@ -4,12 +4,12 @@
 use collimate_schema::Seed;
 use rand::Rng;
 
-use crate::Estimate;
+use super::estimate::Estimate;
 
 /// Resamples per interval; the paper uses 1,000.
-pub const RESAMPLES: usize = 2_000;
+const RESAMPLES: usize = 2_000;
 
-/// The mean of `values` (one per prompt) and the 2.5th and 97.5th percentile of the means of [`RESAMPLES`] resamples with
+/// The mean of `values` (one per prompt) and the 2.5th and 97.5th percentile of the means of 2,000 resamples with
 /// replacement. `None` when there is no value.
 pub fn bootstrap(values: &[f64], seed: Seed) -> Option<Estimate> {
     if values.is_empty() {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Estimate;
+use super::estimate::Estimate;
 
 /// The 97.5th percentile of the standard normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
@@ -46,15 +46,6 @@ impl Rate {
     /// How many were not.
     pub fn unscored(self) -> u32 {
         self.unscored
-    }
-
-    /// The counts of both, added.
-    pub fn plus(self, other: Rate) -> Rate {
-        Rate {
-            hits: self.hits + other.hits,
-            scored: self.scored + other.scored,
-            unscored: self.unscored + other.unscored,
-        }
     }
 
     /// The share with its Wilson 95% score interval (Wilson 1927), all in [0, 1]. `None` when nothing was scored.
@@ -154,12 +145,36 @@ mod tests {
         }
     }
 
+    /// Newcombe 1998 (the paper on differences), table II, method 10.
+    #[test]
+    fn difference_agrees_with_newcombe() {
+        let published = [
+            ((56, 70), (48, 80), 0.0524, 0.3339),
+            ((9, 10), (3, 10), 0.1705, 0.8090),
+            ((10, 10), (0, 20), 0.6791, 1.0000),
+            ((10, 10), (0, 10), 0.6075, 1.0000),
+        ];
+        for ((a, m), (b, n), low, high) in published {
+            let share = |hits, n| Rate::new(hits, n, 0).and_then(Rate::estimate).expect("scored");
+            let ours = share(a, m).minus(share(b, n));
+            assert!((ours.low - low).abs() < 6e-5 && (ours.high - high).abs() < 6e-5, "{a}/{m} - {b}/{n}: {ours:?}");
+        }
+    }
+
     #[test]
     fn a_rate_with_more_hits_than_samples_does_not_load() {
         assert!(serde_json::from_str::<Rate>(r#"{"hits":3,"scored":2,"unscored":0}"#).is_err());
     }
 
     proptest! {
+        #[test]
+        fn the_interval_of_a_difference_holds_it_and_turns_with_it(a in 0u32..50, b in 0u32..50) {
+            let share = |hits| Rate::new(hits, 50, 0).and_then(Rate::estimate).expect("scored");
+            let (there, back) = (share(a).minus(share(b)), share(b).minus(share(a)));
+            prop_assert!(there.low <= there.value && there.value <= there.high);
+            prop_assert!((there.low + back.high).abs() < 1e-12 && (there.value + back.value).abs() < 1e-12);
+        }
+
         #[test]
         fn the_interval_holds_the_share(hits in 0u32..500, misses in 0u32..500) {
             let rate = Rate::new(hits, hits + misses, 0).expect("possible");

@@ -3,7 +3,10 @@
 use collimate_schema::Seed;
 use serde::{Deserialize, Serialize};
 
-use crate::{ENOUGH_TECHNIQUES, Estimate, Rate, bootstrap, estimate::percent};
+use super::bootstrap::bootstrap;
+use super::estimate::{Estimate, percent};
+use super::goodness::ENOUGH_TECHNIQUES;
+use super::rate::Rate;
 
 /// A mean over prompts with its bootstrap interval over prompts.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +16,7 @@ pub struct Mean {
     pub estimate: Estimate,
     /// Prompts it is over.
     pub n_prompts: u32,
-    /// Prompts left out, because none of their techniques was scored.
+    /// Prompts left out, because nothing of them that counts was scored.
     pub n_unscored: u32,
     /// Cells (prompt by technique) left out, because their outcome is missing.
     pub n_missing: u32,
@@ -42,8 +45,8 @@ impl Measure {
         if rate.scored() == 0 { Measure::NoData { unscored: rate.unscored() } } else { Measure::Rate(rate) }
     }
 
-    /// The mean of `values`, one per prompt; `None` is a prompt without a value.
-    pub(crate) fn of_prompts(values: &[Option<f64>], n_missing: u32, n_short: u32, seed: Seed) -> Measure {
+    /// The mean of `values`, one per group; `None` is a group without a value.
+    pub(super) fn of_groups(values: &[Option<f64>], n_missing: u32, n_short: u32, seed: Seed) -> Measure {
         let scored: Vec<f64> = values.iter().copied().flatten().collect();
         let n_unscored = (values.len() - scored.len()) as u32;
         match bootstrap(&scored, seed) {
@@ -60,24 +63,6 @@ impl Measure {
             Measure::Rate(rate) => rate.estimate(),
             Measure::Mean(mean) => Some(mean.estimate),
             Measure::NoData { .. } => None,
-        }
-    }
-
-    /// How many samples (of a rate) or prompts (of a mean) it is over.
-    pub fn n(&self) -> u32 {
-        match self {
-            Measure::Rate(rate) => rate.scored(),
-            Measure::Mean(mean) => mean.n_prompts,
-            Measure::NoData { .. } => 0,
-        }
-    }
-
-    /// How many were left out because nothing scored them.
-    pub fn unscored(&self) -> u32 {
-        match self {
-            Measure::Rate(rate) => rate.unscored(),
-            Measure::Mean(mean) => mean.n_unscored,
-            Measure::NoData { unscored } => *unscored,
         }
     }
 }

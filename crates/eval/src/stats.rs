@@ -1,0 +1,18 @@
+//! Numbers that carry their counts and their uncertainty. All arithmetic of statistics is here.
+
+mod bootstrap;
+mod estimate;
+mod goodness;
+mod measure;
+mod rate;
+mod statistic;
+mod value;
+
+pub use bootstrap::bootstrap;
+pub use estimate::Estimate;
+pub(crate) use estimate::percent;
+pub use goodness::{ENOUGH_TECHNIQUES, worst, worst_tenth};
+pub use measure::{Mean, Measure};
+pub use rate::Rate;
+pub use statistic::{Cell, Statistic};
+pub use value::{Share, Value};
