@@ -70,7 +70,7 @@ fn card() -> SystemCard {
     let verdicts =
         [vec![scored(5), scored(4)], vec![scored(5), scored(2)], vec![Verdict::Unscored(Unscored::TwoGrades)]];
     for (verdicts, good) in verdicts.into_iter().zip([true, false, true]) {
-        verdicts.iter().for_each(|it| confusion.add(it, good));
+        verdicts.iter().for_each(|it| confusion.add(it.score(), good));
         let rollout = Rollout {
             prompt: prompt.id.clone(),
             ordinal: 0,

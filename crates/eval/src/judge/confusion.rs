@@ -1,6 +1,6 @@
 //! How a judge's grades compare with exact ground truth, where a world has it.
 
-use collimate_schema::{Score, Verdict};
+use collimate_schema::Score;
 use serde::{Deserialize, Serialize};
 
 use crate::stats::Rate;
@@ -44,11 +44,12 @@ impl Confusion {
         }
     }
 
-    /// Counts a verdict on work that is `good` or not.
-    pub fn add(&mut self, verdict: &Verdict, good: bool) {
-        match verdict {
-            Verdict::Scored { score, .. } => self.grades[usize::from(score.get()) - 1].add(good),
-            Verdict::Unscored(_) => self.unscored.add(good),
+    /// Counts a grade of work that is `good` or not; `None` is a reading without one. It may be a verdict's score, or what was
+    /// decided from several, such as their minimum.
+    pub fn add(&mut self, grade: Option<Score>, good: bool) {
+        match grade {
+            Some(score) => self.grades[usize::from(score.get()) - 1].add(good),
+            None => self.unscored.add(good),
         }
     }
 
@@ -90,25 +91,19 @@ fn sum(counts: &[GradeCounts]) -> GradeCounts {
 
 #[cfg(test)]
 mod tests {
-    use collimate_schema::Unscored;
-
     use super::*;
 
     #[test]
     fn rates_follow_the_threshold() {
-        let verdict = |grade| Verdict::Scored {
-            score: Score::new(grade).expect("1 to 5"),
-            rationale: String::new(),
-            clauses: Vec::new(),
-            agrees: None,
-        };
         let mut confusion = Confusion::new("filter", Score::new(4).expect("1 to 5"));
         for (grade, good) in [(5, true), (4, true), (3, true), (4, false), (1, false), (2, false), (1, false)] {
-            confusion.add(&verdict(grade), good);
+            confusion.add(Score::new(grade), good);
         }
-        confusion.add(&Verdict::Unscored(Unscored::TwoGrades), false);
-        assert_eq!(confusion.agreement(), Rate::new(5, 7, 1).expect("possible"));
-        assert_eq!(confusion.false_accepts(), Rate::new(1, 4, 1).expect("possible"));
+        confusion.add(None, false);
+        // What is counted may be a decision over several readings, here the lower of two.
+        confusion.add(Score::new(5).min(Score::new(3)), false);
+        assert_eq!(confusion.agreement(), Rate::new(6, 8, 1).expect("possible"));
+        assert_eq!(confusion.false_accepts(), Rate::new(1, 5, 1).expect("possible"));
         assert_eq!(confusion.false_rejects(), Rate::new(1, 3, 0).expect("possible"));
     }
 }

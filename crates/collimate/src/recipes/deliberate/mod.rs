@@ -211,7 +211,7 @@ impl Lab<'_> {
             for it in &data.graded {
                 let at = data.prompts.iter().position(|prompt| prompt.id == it.rollout.prompt);
                 if let (Some(at), Some(turn)) = (at, it.rollout.parsed.turn()) {
-                    it.verdicts.iter().for_each(|verdict| filter.add(verdict, good(at, turn)));
+                    it.verdicts.iter().for_each(|verdict| filter.add(verdict.score(), good(at, turn)));
                 }
             }
             Ok(vec![filter, self.audit_rewards("sft-rl")?])

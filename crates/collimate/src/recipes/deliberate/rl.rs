@@ -315,7 +315,7 @@ impl Lab<'_> {
             let Some(at) = prompts.iter().position(|it| it.id.0 == prompt) else { continue };
             let verdict = verdicts.get(format!("reward/{prompt}/{sample}/{step}").as_str());
             if let (Some(turn), Some(verdict)) = (rollout.parsed.turn(), verdict) {
-                confusion.add(&judge.read(verdict, self.world.spec()), good(at, turn));
+                confusion.add(judge.read(verdict, self.world.spec()).score(), good(at, turn));
             }
         }
         Ok(confusion)

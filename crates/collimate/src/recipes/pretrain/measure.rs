@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use collimate_eval::judge::{Confusion, parse_verdict};
 use collimate_eval::stats::Rate;
 use collimate_model::Model;
-use collimate_schema::{Parsed, Request, RequestId, RunFolder, Sampling, Score, Seed, Spec, Verdict};
+use collimate_schema::{Parsed, Request, RequestId, RunFolder, Sampling, Score, Seed, Spec};
 use collimate_world::{Document, Kind, TaskKind, held_out_documents};
 use serde::{Deserialize, Serialize};
 
@@ -83,8 +83,8 @@ pub(super) fn measure(
             by_surface.entry(surface.name().unwrap_or("plain").to_owned()).or_default().push(Some(right.0));
         }
         if let Some(grade) = document.grade {
-            let verdict: Verdict = parse_verdict(&completion.parsed, completion.stop, &any_spec);
-            judge.add(&verdict, grade == Score::HIGHEST.get());
+            let verdict = parse_verdict(&completion.parsed, completion.stop, &any_spec);
+            judge.add(verdict.score(), grade == Score::HIGHEST.get());
         }
     }
     let rates = |it: BTreeMap<String, Vec<Option<bool>>>| {
