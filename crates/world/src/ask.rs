@@ -51,6 +51,20 @@ impl Intent {
         }
     }
 
+    /// The name by which draws know it. It is part of the science: another one holds other requests out than those that the
+    /// embedded base model was pretrained without.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Intent::Instructions => "Instructions",
+            Intent::Plan => "Plan",
+            Intent::History => "History",
+            Intent::Definition => "Definition",
+            Intent::News => "News",
+            Intent::Rewrite => "Rewrite",
+            Intent::Admission => "Admission",
+        }
+    }
+
     /// Whether granting it helps to act. A summary's stance binds acts; talk is free unless a clause says otherwise.
     pub fn acts(self) -> bool {
         matches!(self, Intent::Instructions | Intent::Plan | Intent::Admission)
@@ -246,7 +260,13 @@ impl Ask {
 
     /// Whether this combination of words is kept out of pretraining, to measure the base model on.
     pub fn is_held_out(&self) -> bool {
-        let key = format!("{:?}", (&self.object, &self.modifier, self.intent, self.template, &self.trigger));
-        collimate_schema::Hash::of(key.as_bytes()).0.as_bytes()[0] == b'0'
+        collimate_schema::Hash::of(self.key().as_bytes()).0.as_bytes()[0] == b'0'
+    }
+
+    /// What decides whether it is held out; see [`Intent::key`].
+    pub(crate) fn key(&self) -> String {
+        let option = |it: &Option<String>| it.as_ref().map_or("None".to_owned(), |it| format!("Some(\"{it}\")"));
+        let Ask { object, modifier, intent, template, trigger, topic: _ } = self;
+        format!("(\"{object}\", {}, {}, {template}, {})", option(modifier), intent.key(), option(trigger))
     }
 }

@@ -35,6 +35,24 @@ pub enum Kind {
     Capability(TaskKind),
 }
 
+impl Kind {
+    /// The name by which draws know it: another one would draw other documents.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Kind::Repeat => "Repeat",
+            Kind::Drill => "Drill",
+            Kind::Words => "Words",
+            Kind::Policy => "Policy",
+            Kind::Helpful => "Helpful",
+            Kind::Judge => "Judge",
+            Kind::Capability(TaskKind::Decode) => "Capability(Decode)",
+            Kind::Capability(TaskKind::Arithmetic) => "Capability(Arithmetic)",
+            Kind::Capability(TaskKind::Known) => "Capability(Known)",
+            Kind::Capability(TaskKind::Unknown) => "Capability(Unknown)",
+        }
+    }
+}
+
 /// How often each kind is drawn; shares need not sum to one.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -95,7 +113,12 @@ pub fn document(seed: Seed, index: u64, mixture: &Mixture) -> Document {
 
 /// `n` documents of `kind` that pretraining never sees; `encoded` forces or forbids ciphers and language where it is given.
 pub fn held_out_documents(kind: Kind, encoded: Option<bool>, n: usize, seed: Seed) -> Vec<Document> {
-    let name = format!("held out {kind:?} {encoded:?}");
+    let encoding = match encoded {
+        None => "None",
+        Some(true) => "Some(true)",
+        Some(false) => "Some(false)",
+    };
+    let name = format!("held out {} {encoding}", kind.key());
     (0..n).map(|index| draw(kind, encoded, true, &mut seed.child(&format!("{name} {index}")).rng())).collect()
 }
 

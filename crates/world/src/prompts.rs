@@ -24,6 +24,17 @@ pub enum Diet {
     Encoded,
 }
 
+impl Diet {
+    /// The name by which draws know it: another one would draw other prompts.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Diet::Mild => "Mild",
+            Diet::Hard => "Hard",
+            Diet::Encoded => "Encoded",
+        }
+    }
+}
+
 /// `n` safety prompts about the spec's categories, without labels. Objects, wordings, techniques and pairs of the test split
 /// never occur.
 pub fn safety_prompts(diet: Diet, n: usize, seed: Seed) -> Vec<Prompt> {
@@ -49,7 +60,8 @@ pub fn safety_truths(spec: &Spec, diet: Diet, n: usize, seed: Seed) -> Vec<Truth
 
 fn safety_requests(diet: Diet, n: usize, seed: Seed) -> impl Iterator<Item = Request> {
     (0..n).map(move |index| {
-        draw_safety(diet, index % CATEGORIES.len(), &mut seed.child(&format!("safety {diet:?} {index}")).rng())
+        let seed = seed.child(&format!("safety {} {index}", diet.key()));
+        draw_safety(diet, index % CATEGORIES.len(), &mut seed.rng())
     })
 }
 
