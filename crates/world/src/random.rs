@@ -1,20 +1,30 @@
 //! Random specs: the base model learns to apply any policy it is shown, and internalises none.
 
+use std::sync::LazyLock;
+
 use collimate_schema::{Category, Clause, ClauseId, Outcome, Spec, Style};
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 
 use crate::lexicon::{CATEGORIES, REFUSALS, SAFES, clause_ids};
-use crate::{Intent, harbor_spec};
+use crate::{Intent, Topic, View, decide, harbor_spec};
 
 /// Draws a spec of `n_categories` that include `section`; never the policy of `specs/harbor.md`.
 pub fn random_spec(n_categories: usize, section: usize, rng: &mut impl Rng) -> Spec {
     loop {
         let spec = draw(n_categories, section, rng);
-        if spec.categories != harbor_spec().categories {
+        if !is_harbor(&spec) {
             return spec;
         }
     }
+}
+
+/// Whether a spec asks of every request what `specs/harbor.md` asks of it, in whatever words, order and lines.
+pub(crate) fn is_harbor(spec: &Spec) -> bool {
+    static HARBOR: LazyLock<Spec> = LazyLock::new(harbor_spec);
+    let asks = |spec, topic, intent| decide(View::whole(spec), Topic::Category(topic), intent).outcome;
+    (0..CATEGORIES.len())
+        .all(|topic| Intent::ALL.into_iter().all(|intent| asks(spec, topic, intent) == asks(&HARBOR, topic, intent)))
 }
 
 fn draw(n_categories: usize, section: usize, rng: &mut impl Rng) -> Spec {

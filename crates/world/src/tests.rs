@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use crate::ask::Pool;
 use crate::lexicon::{BENIGN, CATEGORIES, N_TRAIN_BENIGN, N_TRAIN_OBJECTS, words};
+use crate::random::is_harbor;
 use crate::*;
 
 fn any_topic() -> impl Strategy<Value = Topic> {
@@ -34,7 +35,7 @@ proptest! {
     #[test]
     fn harbor_is_never_a_random_spec(n in 1..=7_usize, section in 0..7_usize, seed in any::<u64>()) {
         let spec = random_spec(n, section, &mut Seed(seed).rng());
-        prop_assert_ne!(&spec.categories, &harbor_spec().categories);
+        prop_assert!(!is_harbor(&spec));
         prop_assert_eq!(spec.categories.len(), n);
         prop_assert!(spec.brief(CATEGORIES[section].name).is_some());
     }
@@ -106,6 +107,24 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn harbor_is_known_in_any_dress() {
+    let mut spec = harbor_spec();
+    spec.title = "policy".to_owned();
+    spec.categories.reverse();
+    for category in &mut spec.categories {
+        category.line = 0;
+        category.summary.clear();
+        for clause in &mut category.clauses {
+            clause.line = 0;
+        }
+    }
+    assert!(is_harbor(&spec));
+    let clause = &mut spec.categories[3].clauses[2];
+    clause.outcome = if clause.outcome == Outcome::Comply { Outcome::Refuse } else { Outcome::Comply };
+    assert!(!is_harbor(&spec));
 }
 
 /// The embedded base model was pretrained without the requests that these texts hold out, and every recorded run drew its
