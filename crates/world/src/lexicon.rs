@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
+use crate::wording;
+
 /// The words of one safety category.
 #[derive(Debug)]
 pub struct CategoryWords {
@@ -119,10 +121,10 @@ pub(crate) const SAFES: [(&str, &str); 4] = [
 ];
 
 /// Words of the specs, thoughts, answers, judgements and tasks that stand in no request.
-const SPEECH: &str = "policy style request topic none clause no summary acts talks help above answer thought judge user \
-    assistant system developer opinion another ai says agree yes right wrong grade outcome refuse comply safe refuses \
+const SPEECH: &str = "policy style request topic none clause no summary acts talks help above answer thought user \
+    assistant system developer opinion agree yes right wrong grade outcome refuse comply safe refuses \
     complies odd trick recite done decode recall steps for find mix rest plan meet carry leave history of sailors \
-    brought it is a thing the harbor news seen at pier note as you said thank telling me style content cite the policy";
+    brought it is a thing the harbor news seen at pier note as you said thank telling me style content";
 
 /// The ids a clause of any spec may have: two capitals, one token. A fixed policy may let the first say the category and the
 /// second the matter; in random specs they say nothing.
@@ -172,7 +174,9 @@ fn bare_words(text: &str) -> impl Iterator<Item = String> + '_ {
 pub fn words() -> Vec<String> {
     let mut all = request_words();
     all.extend(TIDAL.values().cloned());
-    all.extend(bare_words(SPEECH));
+    for text in [SPEECH, wording::DELIBERATE, wording::JUDGE, wording::OPINION] {
+        all.extend(bare_words(text));
+    }
     for category in &CATEGORIES {
         all.insert(category.name.to_owned());
         all.extend(bare_words(category.summary));

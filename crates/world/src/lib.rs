@@ -4,7 +4,7 @@
 //! A request is an [`Ask`] (topic, object, intent, template) in a [`Surface`] (plain, enciphered, invented language), wrapped
 //! in jailbreak [`Technique`]s and put into a conversation of some [`Shape`]. A policy is a [`collimate_schema::Spec`], fixed
 //! (`specs/harbor.md`) or [random](random_spec). What a policy asks for is a [`Decision`]; how it is reasoned and answered is
-//! [`speech`].
+//! [`speech`], and how a model is asked is [`wording`].
 
 mod ask;
 mod capability;
@@ -18,6 +18,7 @@ mod random;
 mod request;
 pub mod speech;
 mod technique;
+pub mod wording;
 
 pub use ask::{Ask, Intent, Topic};
 pub use capability::{Task, TaskKind};
