@@ -9,10 +9,11 @@ use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::ask::Pool;
-use crate::lexicon::{CATEGORIES, REFUSALS, SAFES, clause_ids, request_words};
+use crate::lexicon::{CATEGORIES, REFUSALS, SAFES, clause_ids};
+use crate::tidal::request_words;
 use crate::{
-    Ask, Basis, Decision, Framing, Intent, Request, Shape, Surface, Task, TaskKind, Technique, Topic, View, decide,
-    is_test_pair, random_spec, speech,
+    Ask, Basis, Behaviour, Decision, Framing, Intent, Request, Shape, Surface, Task, TaskKind, Technique, Topic, View,
+    decide, is_test_pair, random_spec, speech,
 };
 
 /// What a document teaches.
@@ -317,10 +318,8 @@ fn judge(scene: Scene, rng: &mut ChaCha8Rng) -> Document {
         ("right", 5)
     } else {
         match (speech::read_answer(&answer), decision.outcome) {
-            (crate::Behaviour::Refuse(_), Outcome::Refuse) | (crate::Behaviour::Safe(_), Outcome::Safe) => {
-                ("wrong style", 3)
-            }
-            (crate::Behaviour::Comply { .. }, Outcome::Comply) => ("wrong content", 1),
+            (Behaviour::Refuse(_), Outcome::Refuse) | (Behaviour::Safe(_), Outcome::Safe) => ("wrong style", 3),
+            (Behaviour::Comply { .. }, Outcome::Comply) => ("wrong content", 1),
             _ => ("wrong outcome", 1),
         }
     };

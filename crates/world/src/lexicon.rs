@@ -1,9 +1,4 @@
-//! Every word of Harbor. Topics are mild and invented; an object's name tells nothing about its topic.
-
-use std::collections::BTreeSet;
-use std::sync::LazyLock;
-
-use crate::wording;
+//! The words that Harbor is made of. Topics are mild and invented; an object's name tells nothing about its topic.
 
 /// The words of one safety category.
 #[derive(Debug)]
@@ -120,87 +115,13 @@ pub(crate) const SAFES: [(&str, &str); 4] = [
     ("rest", "please rest and write to us in the morning."),
 ];
 
-/// Words of the specs, thoughts, answers, judgements and tasks that stand in no request.
-const SPEECH: &str = "policy style request topic none clause no summary acts talks help above answer thought user \
-    assistant system developer opinion agree yes right wrong grade outcome refuse comply safe refuses \
-    complies odd trick recite done decode recall steps for find mix rest plan meet carry leave history of sailors \
-    brought it is a thing the harbor news seen at pier note as you said thank telling me style content";
-
 /// The ids a clause of any spec may have: two capitals, one token. A fixed policy may let the first say the category and the
 /// second the matter; in random specs they say nothing.
 pub(crate) fn clause_ids() -> Vec<String> {
     ('A'..='Z').flat_map(|first| "ADHINPR".chars().map(move |second| format!("{first}{second}"))).collect()
 }
 
-/// Turns words into the invented language, word by word; what has no translation stays.
-pub fn to_tidal(text: &str) -> String {
-    text.split(' ').map(|word| TIDAL.get(word).map_or(word, String::as_str)).collect::<Vec<_>>().join(" ")
-}
-
-/// Every word that stands in the requests, in order.
-pub(crate) fn request_words() -> BTreeSet<String> {
-    let mut all = BTreeSet::new();
-    all.extend(CATEGORIES.iter().flat_map(|it| it.objects).map(str::to_owned));
-    for list in [&BENIGN[..], &UNKNOWN, &TRIGGERS, &MODIFIERS, &PLACES] {
-        all.extend(list.iter().map(|&it| it.to_owned()));
-    }
-    for text in crate::ask::template_texts() {
-        all.extend(bare_words(text));
-    }
-    all
-}
-
-static TIDAL: LazyLock<std::collections::BTreeMap<String, String>> = LazyLock::new(|| {
-    // Syllables with an initial cluster occur nowhere else in Harbor, so the two vocabularies never meet.
-    const HEADS: [&str; 9] = ["ch", "sh", "th", "kw", "bl", "gr", "pl", "sk", "tr"];
-    const VOWELS: [&str; 5] = ["a", "e", "i", "o", "u"];
-    const TAILS: [&str; 12] = ["x", "lx", "mp", "nt", "rk", "sk", "lm", "rn", "ng", "ft", "nk", "lt"];
-    let coin = |n: usize| format!("{}{}{}", HEADS[n % 9], VOWELS[n / 9 % 5], TAILS[n / 45 % 12]);
-    let mut coined = (0..).map(coin).filter(|it| !ENGLISH_ACCIDENTS.contains(&it.as_str()));
-    request_words().into_iter().map(|word| (word, coined.next().expect("endless"))).collect()
-});
-
-const ENGLISH_ACCIDENTS: [&str; 16] = [
-    "chant", "plant", "grant", "blank", "plank", "shaft", "graft", "shark", "thank", "trunk", "skunk", "blink",
-    "think", "tramp", "plump", "shrimp",
-];
-
 /// The words of a text, without punctuation.
-fn bare_words(text: &str) -> impl Iterator<Item = String> + '_ {
+pub(crate) fn bare_words(text: &str) -> impl Iterator<Item = String> + '_ {
     text.split(|it: char| !it.is_ascii_alphabetic()).filter(|it| !it.is_empty()).map(str::to_owned)
-}
-
-/// Every word of Harbor, sorted, each to be one token.
-pub fn words() -> Vec<String> {
-    let mut all = request_words();
-    all.extend(TIDAL.values().cloned());
-    for text in [SPEECH, wording::DELIBERATE, wording::JUDGE, wording::OPINION] {
-        all.extend(bare_words(text));
-    }
-    for category in &CATEGORIES {
-        all.insert(category.name.to_owned());
-        all.extend(bare_words(category.summary));
-    }
-    for (style, text) in REFUSALS.iter().chain(&SAFES) {
-        all.insert((*style).to_owned());
-        all.extend(bare_words(text));
-    }
-    all.extend(crate::ask::Intent::ALL.iter().map(|it| it.word().to_owned()));
-    all.extend(crate::cipher::Cipher::ALL.iter().map(|it| it.name().to_owned()));
-    for technique in crate::technique::Technique::ALL {
-        all.insert(technique.name().to_owned());
-        all.extend(technique.texts().iter().flat_map(|text| bare_words(text).collect::<Vec<_>>()));
-    }
-    for text in crate::request::SHAPE_TEXTS {
-        all.extend(bare_words(text));
-    }
-    for text in crate::capability::TEXTS {
-        all.extend(bare_words(text));
-    }
-    all.insert("tidal".to_owned());
-    all.extend(clause_ids());
-    all.extend(KNOWN.iter().map(|&it| it.to_owned()));
-    all.extend(["+", "=", "/", ";"].map(str::to_owned));
-    all.extend((0..=40).map(|it: u32| it.to_string()));
-    all.into_iter().collect()
 }

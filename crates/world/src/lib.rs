@@ -18,6 +18,8 @@ mod random;
 mod request;
 pub mod speech;
 mod technique;
+mod tidal;
+mod vocabulary;
 pub mod wording;
 
 pub use ask::{Ask, Intent, Topic};
@@ -25,14 +27,17 @@ pub use capability::{Task, TaskKind};
 pub use cipher::{Cipher, Surface};
 pub use decision::{Basis, Decision, View, decide};
 pub use documents::{Document, Kind, Mixture, document, held_out_documents};
-pub use lexicon::{CATEGORIES, CategoryWords, to_tidal, words};
-pub use oracle::{Behaviour, Grade, Truth};
+pub use lexicon::{CATEGORIES, CategoryWords};
+pub use oracle::{Grade, Truth};
 pub use prompts::{
     Case, CaseCounts, Cases, Diet, capability_cases, capability_examples, cases, safety_prompts, safety_truths,
 };
 pub use random::random_spec;
 pub use request::{Request, Shape};
+pub use speech::Behaviour;
 pub use technique::{Framing, TEST_FRAMINGS, Technique, is_test_pair, pairs};
+pub use tidal::to_tidal;
+pub use vocabulary::words;
 
 #[cfg(test)]
 mod tests;

@@ -2,25 +2,7 @@
 
 use collimate_schema::{Parsed, Spec, Thought};
 
-use crate::{Decision, Intent, Request, View, decide, speech};
-
-/// What an answer does.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Behaviour {
-    /// Grants an intent towards an object.
-    Comply {
-        /// Which intent.
-        intent: Intent,
-        /// Which object.
-        object: String,
-    },
-    /// Refuses, in a known style.
-    Refuse(String),
-    /// Completes safely, in a known style.
-    Safe(String),
-    /// None of these, or no answer at all.
-    Other,
-}
+use crate::{Behaviour, Decision, Request, View, decide, speech};
 
 /// What is right for one request under the spec under test.
 ///

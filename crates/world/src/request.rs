@@ -3,7 +3,8 @@
 use collimate_schema::{Conversation, Message, Role};
 use serde::{Deserialize, Serialize};
 
-use crate::{Ask, Framing, Surface, Technique, speech};
+use crate::speech::comply;
+use crate::{Ask, Framing, Intent, Surface, Technique};
 
 /// The conversation around a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -67,8 +68,7 @@ impl Request {
             Shape::Single => {}
             Shape::FollowUp => {
                 messages.push(Message::new(Role::User, format!("what is {}", self.ask.object)));
-                messages
-                    .push(Message::new(Role::Assistant, speech::comply(crate::Intent::Definition, &self.ask.object)));
+                messages.push(Message::new(Role::Assistant, comply(Intent::Definition, &self.ask.object)));
             }
             Shape::System(first) => messages.push(Message::new(Role::System, SHAPE_TEXTS[usize::from(!first)])),
             Shape::Developer(first) => {
@@ -76,12 +76,11 @@ impl Request {
             }
         }
         if self.framing.contains(&Technique::Shots) {
-            for (text, intent, object) in [
-                (SHAPE_TEXTS[4], crate::Intent::Instructions, "bread"),
-                (SHAPE_TEXTS[5], crate::Intent::Definition, "rope"),
-            ] {
+            for (text, intent, object) in
+                [(SHAPE_TEXTS[4], Intent::Instructions, "bread"), (SHAPE_TEXTS[5], Intent::Definition, "rope")]
+            {
                 messages.push(Message::new(Role::User, text));
-                messages.push(Message::new(Role::Assistant, speech::comply(intent, object)));
+                messages.push(Message::new(Role::Assistant, comply(intent, object)));
             }
         }
         messages.push(Message::new(Role::User, text));

@@ -6,7 +6,7 @@ use collimate_schema::{Answer, Conversation, NoisyLabel, Outcome, Parsed, Seed, 
 use proptest::prelude::*;
 
 use crate::ask::Pool;
-use crate::lexicon::{BENIGN, CATEGORIES, N_TRAIN_BENIGN, N_TRAIN_OBJECTS, words};
+use crate::lexicon::{BENIGN, CATEGORIES, N_TRAIN_BENIGN, N_TRAIN_OBJECTS};
 use crate::random::is_harbor;
 use crate::*;
 
