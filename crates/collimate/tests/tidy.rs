@@ -146,6 +146,29 @@ fn circles_are_named() {
     assert_eq!(circles(&sources.imports()), ["a.rs -> b.rs -> c.rs -> a.rs"]);
 }
 
+/// What `cargo tree` shows with these arguments, a package with its features per line; our own crates are left out.
+fn packages_with_features(arguments: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--offline", "--locked", "--prefix", "none", "--format", "{p} {f}"])
+        .args(arguments)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = String::from_utf8(output.stdout).unwrap();
+    let lines = lines.lines().map(|it| it.trim_end_matches(" (*)").trim_end());
+    lines.filter(|it| !it.starts_with("collimate")).map(str::to_owned).collect()
+}
+
+/// A feature that only tests ask for, anywhere below Burn, is minutes of building it once more.
+#[test]
+fn running_and_testing_share_one_build_of_the_dependencies() {
+    let run = packages_with_features(&["--package", "collimate", "--edges", "normal,build"]);
+    let test = packages_with_features(&["--workspace"]);
+    let apart: Vec<_> = run.difference(&test).collect();
+    assert!(apart.is_empty(), "tests ask for more features of {apart:?}: let crates/collimate/Cargo.toml ask too");
+}
+
 /// Packages that give their licence as a file only, and what it was found to be.
 const FILE_ONLY: [(&str, &str); 1] = [("cfg_block", "Apache-2.0")];
 
