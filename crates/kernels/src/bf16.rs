@@ -4,8 +4,9 @@
 
 use pulp::Simd;
 
-use crate::lanes;
-use crate::tile::{Dot, Tiles};
+use crate::dot::Dot;
+#[cfg(target_arch = "x86_64")]
+use crate::isa::{self, InstructionSet};
 
 /// The nearest bf16, ties to even; zero for what has no normal f32. In the high half.
 #[inline(always)]
@@ -20,17 +21,6 @@ fn rounded(x: f32) -> u32 {
 #[inline(always)]
 pub(crate) fn pair(even: f32, odd: f32) -> u32 {
     rounded(odd) | rounded(even) >> 16
-}
-
-/// Runs `tiles` with the machine's own products of pairs, where it has them.
-pub(crate) fn dispatch(tiles: Tiles<'_>) {
-    #[cfg(target_arch = "x86_64")]
-    if let (crate::InstructionSet::Avx512Bf16, pulp::Arch::V4(simd)) = crate::isa::chosen() {
-        #[expect(unsafe_code, reason = "the compiler cannot know what the machine has")]
-        // SAFETY: the chosen set is one that this machine was found to have, with every feature that `native` enables.
-        return unsafe { native(simd, tiles) };
-    }
-    lanes::dispatch(tiles);
 }
 
 /// With two products of f32.
@@ -61,15 +51,20 @@ impl<S: Simd> Dot for Widened<S> {
     }
 }
 
-/// With the machine's own instruction.
+/// With the machine's own instruction; there is one only where the machine has it.
 #[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
-struct Native(pulp::x86::V4);
+pub(crate) struct Native(pulp::x86::V4);
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "bmi1,bmi2,lzcnt,popcnt,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16")]
-fn native(simd: pulp::x86::V4, tiles: Tiles<'_>) {
-    tiles.run(Native(simd));
+impl Native {
+    /// If the kernels run on [`InstructionSet::Avx512Bf16`].
+    pub(crate) fn chosen() -> Option<Native> {
+        match isa::chosen() {
+            (InstructionSet::Avx512Bf16, pulp::Arch::V4(simd)) => Some(Native(simd)),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -93,8 +88,8 @@ impl Dot for Native {
     fn add(self, sum: pulp::f32x16, a: pulp::u32x16, b: pulp::u32x16) -> pulp::f32x16 {
         use std::arch::x86_64::{__m512, __m512bh, _mm512_dpbf16_ps};
         use std::mem::transmute;
-        // SAFETY: a `Native` is made in `native` alone, which has the instruction. All the vectors are 64 bytes, and each of
-        // their bit patterns is a value.
+        // SAFETY: a `Native` is made in `chosen` alone, where the machine was found to have the instruction. All the vectors
+        // are 64 bytes, and each of their bit patterns is a value.
         unsafe {
             let (a, b) = (transmute::<pulp::u32x16, __m512bh>(a), transmute::<pulp::u32x16, __m512bh>(b));
             let sum = transmute::<pulp::f32x16, __m512>(sum);

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::heads::Heads;
 use crate::lanes::{COLUMN_TILE, dispatch, fetch, softmax};
+use crate::rotary::Rotary;
 use crate::sequence::turn;
-use crate::{Heads, Rotary};
 
 /// Positions of a block.
 pub const BLOCK: usize = 32;

@@ -15,8 +15,9 @@ use burn::tensor::TensorData;
 
 use crate::device::{on_flex, tensor};
 use crate::norm::{self, normed};
-use crate::packed::{Packed, Precision, Source};
+use crate::packed::{Packed, Source};
 use crate::plain;
+use crate::precision::Precision;
 use crate::swiglu::{self, gated};
 use crate::tile::Left;
 

@@ -4,7 +4,9 @@
 use burn::Tensor;
 use burn::tensor::{Bool, Device, Int, TensorData, activation};
 
-use crate::{Heads, Rotary, TopK};
+use crate::heads::Heads;
+use crate::rotary::Rotary;
+use crate::top_k::TopK;
 
 /// `x / sqrt(mean(x^2) + eps) * weight`: `x` is [N, D], `weight` [1, D]; returns [N, D].
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<2>, eps: f32) -> Tensor<2> {

@@ -7,8 +7,9 @@
 
 use pulp::{Simd, WithSimd};
 
+use crate::heads::Heads;
 use crate::lanes::{COLUMN_TILE, Matrix, ROW_TILE, axpy, dot, product, softmax};
-use crate::{Heads, Rotary};
+use crate::rotary::Rotary;
 
 /// Queries whose scores are in memory together; a multiple of [`COLUMN_TILE`].
 const BLOCK: usize = 64;

@@ -6,10 +6,11 @@ use std::ops::Range;
 
 use pulp::{Simd, WithSimd};
 
-use crate::Precision;
 use crate::area::Area;
 use crate::bf16;
+use crate::dot::{Dot, Sums, Whole};
 use crate::lanes::{dispatch, fetch};
+use crate::precision::Precision;
 
 /// A left operand [N, n_inner], where it is.
 #[derive(Clone, Copy)]
@@ -45,14 +46,25 @@ const DEPTH_OF_WIDE: usize = 256;
 /// out = `a` times `panels`, of which `out` is as large as it has rows and they have columns.
 pub(crate) fn multiply(precision: Precision, a: Left<'_>, panels: Panels<'_>, out: Area<'_>, write: Write) {
     let tiles = Tiles { precision, a, panels, out, write };
-    match precision {
-        Precision::F32 => dispatch(tiles),
-        Precision::Bf16 => bf16::dispatch(tiles),
+    #[cfg(target_arch = "x86_64")]
+    if precision == Precision::Bf16
+        && let Some(dot) = bf16::Native::chosen()
+    {
+        #[expect(unsafe_code, reason = "the compiler cannot know what the machine has")]
+        // SAFETY: there is a `Native` only where the machine was found to have every feature that `native` enables.
+        return unsafe { native(tiles, dot) };
     }
+    dispatch(tiles);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "bmi1,bmi2,lzcnt,popcnt,fma,avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512bf16")]
+fn native(tiles: Tiles<'_>, dot: bf16::Native) {
+    tiles.run(dot);
 }
 
 /// One task of a product.
-pub(crate) struct Tiles<'a> {
+struct Tiles<'a> {
     precision: Precision,
     a: Left<'a>,
     panels: Panels<'a>,
@@ -79,7 +91,7 @@ thread_local! {
 
 impl<'a> Tiles<'a> {
     #[inline(always)]
-    pub(crate) fn run<D: Dot>(self, dot: D) {
+    fn run<D: Dot>(self, dot: D) {
         // Taken out meanwhile: what runs inside another function's closure is not compiled for the instruction set.
         let mut arranged = ARRANGED.take();
         match D::Vectors::F32_LANES {
@@ -289,67 +301,5 @@ fn across<S: Simd, const N: usize>(
         for (out, row) in out.iter_mut().zip(&rows) {
             *out = if adds { *out + row[column] } else { row[column] };
         }
-    }
-}
-
-/// Sums of a vector's lanes.
-pub(crate) type Sums<D> = <<D as Dot>::Vectors as Simd>::f32s;
-/// A vector of words.
-pub(crate) type Words<D> = <<D as Dot>::Vectors as Simd>::u32s;
-
-/// Multiplies vectors of words.
-pub(crate) trait Dot: Copy {
-    type Vectors: Simd;
-    /// Inner indices of a word.
-    const TOGETHER: usize;
-    /// Most rows of a tile: their sums fill the registers. 12, 6 or 4.
-    const ROWS: usize;
-
-    fn vectors(self) -> Self::Vectors;
-
-    /// The word of the values at an inner index and, if it has two, the next.
-    fn word(self, even: f32, odd: f32) -> u32;
-
-    /// sum + the products of `a` and `b`, lane by lane, that of the odd index first.
-    fn add(self, sum: Sums<Self>, a: Words<Self>, b: Words<Self>) -> Sums<Self>;
-
-    /// Rows of the next tile of `left`: few thin ones, which take as long as those of four.
-    #[inline(always)]
-    fn rows(left: usize) -> usize {
-        match left {
-            7 | 8 | 11 if Self::ROWS == 6 => 4,
-            _ if left >= Self::ROWS => Self::ROWS,
-            4.. => 4,
-            _ => left,
-        }
-    }
-}
-
-/// Words that are f32.
-#[derive(Clone, Copy)]
-struct Whole<S>(S);
-
-impl<S: Simd> Dot for Whole<S> {
-    type Vectors = S;
-    const TOGETHER: usize = 1;
-    const ROWS: usize = match S::F32_LANES {
-        16 => 12,
-        8 => 6,
-        _ => 4,
-    };
-
-    #[inline(always)]
-    fn vectors(self) -> S {
-        self.0
-    }
-
-    #[inline(always)]
-    fn word(self, even: f32, _: f32) -> u32 {
-        even.to_bits()
-    }
-
-    #[inline(always)]
-    fn add(self, sum: S::f32s, a: S::u32s, b: S::u32s) -> S::f32s {
-        self.0.mul_add_f32s(self.0.transmute_f32s_u32s(a), self.0.transmute_f32s_u32s(b), sum)
     }
 }
