@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::Outcome;
+use crate::spec::Outcome;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -49,7 +49,7 @@ impl Message {
     }
 }
 
-/// A conversation that ends on a user turn.
+/// A conversation that ends on a user turn, or on what a tool gave back.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Vec<Message>", into = "Vec<Message>")]
 pub struct Conversation(Vec<Message>);
@@ -60,17 +60,19 @@ pub enum ConversationError {
     /// No messages at all.
     #[error("a conversation needs at least one message")]
     Empty,
-    /// The last message is not the user's.
-    #[error("a conversation must end on a user turn, this one ends on `{0}`")]
+    /// The last message is neither the user's nor a tool's.
+    #[error("a conversation must end on a user turn or a tool's output, this one ends on `{0}`")]
     EndsOn(&'static str),
 }
 
 impl Conversation {
-    /// Checks that `messages` ends on a user turn.
+    /// Checks that `messages` ends on a user turn or a tool's output.
     pub fn new(messages: Vec<Message>) -> Result<Conversation, ConversationError> {
         match messages.last() {
             None => Err(ConversationError::Empty),
-            Some(last) if last.role != Role::User => Err(ConversationError::EndsOn(last.role.name())),
+            Some(last) if !matches!(last.role, Role::User | Role::Tool) => {
+                Err(ConversationError::EndsOn(last.role.name()))
+            }
             Some(_) => Ok(Conversation(messages)),
         }
     }
@@ -80,14 +82,15 @@ impl Conversation {
         Conversation(vec![Message::new(Role::User, content)])
     }
 
-    /// The messages, in order; the last is the user's.
+    /// The messages, in order.
     pub fn messages(&self) -> &[Message] {
         &self.0
     }
 
-    /// The content of the last user turn.
+    /// The content of the last user turn; of the last message, if the user said nothing.
     pub fn last_user(&self) -> &str {
-        &self.0[self.0.len() - 1].content
+        let user = self.0.iter().rfind(|it| it.role == Role::User);
+        user.or(self.0.last()).map_or("", |it| it.content.as_str())
     }
 
     /// This conversation with a system message of `content` put before everything else.
@@ -119,18 +122,6 @@ impl std::fmt::Display for PromptId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Which part of a world a prompt comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Split {
-    /// May be trained on.
-    Train,
-    /// For choosing settings; never trained on.
-    Dev,
-    /// For the final numbers only.
-    Test,
 }
 
 /// A label of unknown reliability, passed to the filter judge as another AI's opinion (section 3.2 of the paper).

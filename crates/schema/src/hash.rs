@@ -15,12 +15,9 @@ impl Hash {
 
     /// Of a sequence of parts; lengths are hashed too, so that parts do not run into each other.
     pub fn of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Hash {
-        let mut hasher = Sha256::new();
-        for part in parts {
-            hasher.update((part.len() as u64).to_le_bytes());
-            hasher.update(part);
-        }
-        Hash(hasher.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect())
+        let mut hasher = Hasher::default();
+        parts.into_iter().for_each(|it| hasher.part(it));
+        hasher.finish()
     }
 
     /// Of a value's JSON.
@@ -32,5 +29,32 @@ impl Hash {
 impl std::fmt::Display for Hash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// A hash that is made part by part, as [`Hash::of_parts`] makes it: what is hashed need not be in memory together.
+#[derive(Clone, Debug, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// The next part.
+    pub fn part(&mut self, bytes: &[u8]) {
+        self.begin_part(bytes.len() as u64);
+        self.more(bytes);
+    }
+
+    /// Begins a part of `len` bytes, which come through [`Hasher::more`].
+    pub fn begin_part(&mut self, len: u64) {
+        self.0.update(len.to_le_bytes());
+    }
+
+    /// More bytes of the part that was begun.
+    pub fn more(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all parts.
+    pub fn finish(self) -> Hash {
+        Hash(self.0.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::{ClauseId, Outcome, Spec};
+use crate::spec::{ClauseId, Outcome, Spec, is_clause_id};
 
 /// Whether a finding is a mistake or only suspicious.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -94,7 +94,7 @@ fn references(text: &str) -> BTreeSet<ClauseId> {
     let words: Vec<&str> = text.split(|it: char| !it.is_alphanumeric()).filter(|it| !it.is_empty()).collect();
     let named = words.windows(2).filter(|it| ["clause", "clauses"].contains(&it[0].to_lowercase().as_str()));
     let cited = bracketed.chain(named.map(|it| it[1]));
-    cited.filter(|it| crate::spec::is_clause_id(it)).map(|it| ClauseId(it.to_owned())).collect()
+    cited.filter(|it| is_clause_id(it)).map(|it| ClauseId(it.to_owned())).collect()
 }
 
 /// Outcomes other than comply that a category asks for and no style rule describes.

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Hash, PromptId};
+use crate::conversation::PromptId;
+use crate::hash::Hash;
 
 /// The chain of thought. Judged by the filter, never by the reward.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,6 +47,11 @@ pub enum Parsed {
 }
 
 impl Parsed {
+    /// A well-formed turn, for scripts and tests.
+    pub fn of(thought: &str, answer: &str) -> Parsed {
+        Parsed::Turn(Turn { thought: Thought(thought.to_owned()), answer: Answer(answer.to_owned()) })
+    }
+
     /// The turn, if the continuation is one.
     pub fn turn(&self) -> Option<&Turn> {
         match self {
@@ -73,10 +79,10 @@ pub enum Stop {
 pub enum By {
     /// A checkpoint, by the hash of its contents.
     Checkpoint(Hash),
-    /// A policy in the middle of training: a run and its optimizer step.
+    /// A policy in the middle of training.
     Step {
-        /// The run's hash.
-        run: Hash,
+        /// Of the training's name, its config and everything it started from.
+        training: Hash,
         /// Optimizer steps taken before sampling.
         step: u64,
     },

@@ -2,11 +2,50 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{By, Conversation, Parsed, Seed, Stop, Trace};
+use crate::conversation::{Conversation, PromptId};
+use crate::hash::Hash;
+use crate::rollout::{By, Parsed, Stop, Trace};
+use crate::seed::Seed;
 
-/// A request's name, unique within a batch. Its order is the order of artefacts.
+/// A request's name, unique within a batch: what is asked for, of which prompt, which sample of it, which reading of that
+/// sample. It prints itself, as `filter/p7/2/0`, to draw seeds by and for people to read; nothing parses it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RequestId(pub String);
+pub struct RequestId {
+    /// What is asked for, such as `deliberate` or `filter`.
+    pub what: String,
+    /// Of which prompt.
+    pub prompt: PromptId,
+    /// Which sample, from 0, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<u32>,
+    /// Which reading of the sample, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reading: Option<u32>,
+}
+
+impl RequestId {
+    /// The only request for `what` of `prompt`.
+    pub fn new(what: impl Into<String>, prompt: &PromptId) -> RequestId {
+        RequestId { what: what.into(), prompt: prompt.clone(), sample: None, reading: None }
+    }
+
+    /// The request for this sample of it.
+    pub fn sample(self, sample: u32) -> RequestId {
+        RequestId { sample: Some(sample), ..self }
+    }
+
+    /// The request for this reading of it.
+    pub fn reading(self, reading: u32) -> RequestId {
+        RequestId { reading: Some(reading), ..self }
+    }
+}
+
+impl std::fmt::Display for RequestId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.what, self.prompt)?;
+        [self.sample, self.reading].into_iter().flatten().try_for_each(|it| write!(f, "/{it}"))
+    }
+}
 
 /// How to sample.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -67,32 +106,60 @@ pub struct Request {
     pub stop: Vec<String>,
 }
 
+impl Request {
+    /// A request without stop texts, whose randomness is the child of `seed` by its name.
+    pub fn new(id: RequestId, conversation: Conversation, sampling: Sampling, seed: Seed) -> Request {
+        let seed = seed.child(&id.to_string());
+        Request { id, conversation, sampling, seed, stop: Vec::new() }
+    }
+
+    /// Content address of what `by` is asked; its name is no part of it. Equal hashes have the same answer.
+    pub fn hash(&self, by: &By) -> Hash {
+        Hash::of_json(&(by, &self.conversation, &self.sampling, self.seed, &self.stop))
+    }
+}
+
+/// Tokens read and written, as a bill counts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Of the prompt.
+    pub read: u64,
+    /// Sampled, stop token included.
+    pub written: u64,
+}
+
 /// A finished continuation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Completion {
-    /// Which request.
-    pub id: RequestId,
     /// What was sampled.
     pub trace: Trace,
     /// What it reads as.
     pub parsed: Parsed,
     /// Why it ended.
     pub stop: Stop,
+    /// What it cost; `None` where the sampler does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
-/// Finished continuations, in the order they finish; dropping it cancels the rest.
-pub type Completions<'a> = Box<dyn Iterator<Item = Result<Completion, SampleError>> + 'a>;
-
-/// Why a sampler could not do what it was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum SampleError {
+/// Why a request got no continuation. It says nothing about how the model behaves, and is counted, never scored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Failure {
+    /// Whoever runs the model declined to have it answered.
+    #[error("the request was refused: {0}")]
+    Refused(String),
+    /// The model could not be reached, or broke off. Asking again may help.
+    #[error("the model is unavailable: {0}")]
+    Unavailable(String),
+    /// This sampler cannot do what the request asks for.
+    #[error("this sampler cannot {0}")]
+    Unsupported(String),
     /// The rendered prompt leaves no room for the answer.
     #[error(
-        "request `{id}` is {tokens} tokens long; with {max_tokens} more it exceeds the context of {context}: shorten it or lower max_tokens"
+        "the prompt is {tokens} tokens long; with {max_tokens} more it exceeds the context of {context}: shorten it or lower max_tokens"
     )]
     TooLong {
-        /// Which request.
-        id: String,
         /// Rendered length, tokens.
         tokens: usize,
         /// Tokens to be sampled.
@@ -100,22 +167,45 @@ pub enum SampleError {
         /// The model's context, tokens.
         context: usize,
     },
-    /// This sampler cannot score given continuations.
-    #[error("this sampler cannot score given continuations")]
-    Unsupported,
-    /// Anything else.
-    #[error("{0}")]
-    Other(String),
+}
+
+impl Failure {
+    /// Whether the same request may succeed another time.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Failure::Unavailable(_))
+    }
+}
+
+/// Finished continuations, in the order they finish; dropping it cancels the rest.
+pub type Completions<'a> = Box<dyn Iterator<Item = (RequestId, Result<Completion, Failure>)> + Send + 'a>;
+
+/// Why a batch could not be begun.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SampleError {
+    /// Two requests of one name.
+    #[error("request `{0}` stands twice in the batch: give it another id")]
+    Twice(RequestId),
+}
+
+impl SampleError {
+    /// Refuses a batch in which a name stands twice.
+    pub fn check(batch: &[Request]) -> Result<(), SampleError> {
+        let mut ids = std::collections::BTreeSet::new();
+        match batch.iter().find(|it| !ids.insert(&it.id)) {
+            Some(twice) => Err(SampleError::Twice(twice.id.clone())),
+            None => Ok(()),
+        }
+    }
 }
 
 /// A model as seen from above tokens.
-pub trait Sampler {
+pub trait Sampler: Send + Sync {
     /// Who is sampling, for provenance.
     fn by(&self) -> By;
 
-    /// Continues every conversation of `batch`; ids must be unique.
+    /// Continues every conversation of `batch`; ids must be unique. A request that fails does not end the others.
     fn sample(&self, batch: Vec<Request>) -> Result<Completions<'_>, SampleError>;
 
     /// Natural-log probability of each of `choices`, as the continuation of the rendered `context` (summed over its tokens).
-    fn score(&self, context: &Conversation, choices: &[String]) -> Result<Vec<f64>, SampleError>;
+    fn score(&self, context: &Conversation, choices: &[String]) -> Result<Vec<f64>, Failure>;
 }

@@ -1,9 +1,8 @@
 //! A sampler whose replies are a function: the public double that every crate's tests use.
 
-use crate::{
-    Answer, By, Completion, Completions, Conversation, Parsed, Request, SampleError, Sampler, Stop, Thought, Trace,
-    Turn,
-};
+use crate::conversation::Conversation;
+use crate::rollout::{By, Malformed, Parsed, Stop, Trace};
+use crate::sampler::{Completion, Completions, Failure, Request, SampleError, Sampler};
 
 /// A sampler that answers with what its function returns for each request.
 pub struct Scripted<F> {
@@ -11,41 +10,44 @@ pub struct Scripted<F> {
     reply: F,
 }
 
-impl<F: Fn(&Request) -> Parsed> Scripted<F> {
-    /// A double called `name` that answers each request with `reply(request)`.
-    pub fn new(name: impl Into<String>, reply: F) -> Scripted<F> {
+impl<F: Fn(&Request) -> Result<Parsed, Failure> + Send + Sync> Scripted<F> {
+    /// A double called `name` that answers each request with `reply(request)`, or fails it.
+    pub fn failing(name: impl Into<String>, reply: F) -> Scripted<F> {
         Scripted { name: name.into(), reply }
     }
 }
 
-impl Parsed {
-    /// A well-formed turn, for scripts and tests.
-    pub fn of(thought: &str, answer: &str) -> Parsed {
-        Parsed::Turn(Turn { thought: Thought(thought.to_owned()), answer: Answer(answer.to_owned()) })
+impl Scripted<()> {
+    /// A double called `name` that answers each request with `reply(request)`.
+    pub fn new<F: Fn(&Request) -> Parsed + Send + Sync>(
+        name: impl Into<String>,
+        reply: F,
+    ) -> Scripted<impl Fn(&Request) -> Result<Parsed, Failure> + Send + Sync> {
+        Scripted::failing(name, move |request| Ok(reply(request)))
     }
 }
 
-impl<F: Fn(&Request) -> Parsed> Sampler for Scripted<F> {
+impl<F: Fn(&Request) -> Result<Parsed, Failure> + Send + Sync> Sampler for Scripted<F> {
     fn by(&self) -> By {
         By::Named(self.name.clone())
     }
 
     fn sample(&self, batch: Vec<Request>) -> Result<Completions<'_>, SampleError> {
+        SampleError::check(&batch)?;
         Ok(Box::new(batch.into_iter().map(|request| {
-            let parsed = (self.reply)(&request);
-            let text = match &parsed {
-                Parsed::Turn(turn) => format!("{}\n{}", turn.thought.0, turn.answer.0),
-                Parsed::Malformed(_) => String::new(),
-            };
-            let stop = match parsed {
-                Parsed::Malformed(crate::Malformed::Truncated) => Stop::Length,
-                _ => Stop::EndOfTurn,
-            };
-            Ok(Completion { id: request.id, trace: Trace::Text(text), parsed, stop })
+            let completion = (self.reply)(&request).map(|parsed| {
+                let text = parsed.turn().map_or(String::new(), |it| format!("{}\n{}", it.thought.0, it.answer.0));
+                let stop = match parsed {
+                    Parsed::Malformed(Malformed::Truncated) => Stop::Length,
+                    _ => Stop::EndOfTurn,
+                };
+                Completion { trace: Trace::Text(text), parsed, stop, usage: None }
+            });
+            (request.id, completion)
         })))
     }
 
-    fn score(&self, _: &Conversation, _: &[String]) -> Result<Vec<f64>, SampleError> {
-        Err(SampleError::Unsupported)
+    fn score(&self, _: &Conversation, _: &[String]) -> Result<Vec<f64>, Failure> {
+        Err(Failure::Unsupported("score given continuations".to_owned()))
     }
 }

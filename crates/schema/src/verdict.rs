@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClauseId, Rollout};
+use crate::rollout::Rollout;
+use crate::spec::ClauseId;
 
 /// A grade from 1 (worst) to 5 (best).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,6 +29,11 @@ impl Score {
     /// The grade as a reward in [0, 1].
     pub fn reward(self) -> f32 {
         f32::from(self.0 - 1) / 4.0
+    }
+
+    /// The grade whose [`Score::reward`] this is.
+    pub fn of_reward(reward: f32) -> Option<Score> {
+        (1..=5).map(Score).find(|it| it.reward() == reward)
     }
 }
 
@@ -56,6 +62,8 @@ pub enum Unscored {
     Truncated,
     /// The judge's own turn was malformed.
     Malformed,
+    /// The judge could not be asked, or declined.
+    Failed,
 }
 
 /// One judgement.

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::Path;
 
-use collimate_schema::Journal;
+use collimate_run::Journal;
 use expect_test::expect;
 use proptest::prelude::*;
 

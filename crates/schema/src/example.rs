@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Conversation, Hash, PromptId, Turn};
+use crate::conversation::{Conversation, Prompt, PromptId};
+use crate::rollout::Turn;
 
 /// Where an example comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -27,16 +28,9 @@ pub struct Example {
     pub source: Source,
 }
 
-/// Examples in the order of their prompts' ids.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Dataset {
-    /// The examples.
-    pub examples: Vec<Example>,
-}
-
-impl Dataset {
-    /// Content address.
-    pub fn hash(&self) -> Hash {
-        Hash::of_json(self)
+impl Example {
+    /// The prompt alone, for a step that samples its own answers.
+    pub fn question(&self) -> Prompt {
+        Prompt { id: self.prompt.clone(), conversation: self.context.clone(), category: None, label: None }
     }
 }

@@ -10,8 +10,9 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::error::RunError;
+use crate::journal::Journal;
 use crate::whole::write_whole;
-use crate::{Journal, RunError};
 
 const SCALARS: &str = "scalars.jsonl";
 const EVENTS: &str = "events.out.tfevents.collimate";

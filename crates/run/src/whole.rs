@@ -3,10 +3,13 @@
 //! A killed process leaves at most something called `.tmp-*`, which [`clean`] removes.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{Hash, RunError};
+use collimate_schema::{Hash, Hasher};
+use serde::Serialize;
+
+use crate::error::{RunError, corrupt};
 
 const TEMPORARY: &str = ".tmp-";
 
@@ -56,6 +59,13 @@ pub(crate) fn build_beside<E: From<RunError>>(
     Ok(temporary)
 }
 
+/// The bytes of a JSON file at `path`, indented.
+pub(crate) fn pretty(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, RunError> {
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|it| corrupt(path, it.line(), &it))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 /// Renames `temporary` to `path`, over a file, or over a folder that is first moved out of the way.
 pub(crate) fn place(path: &Path, temporary: &Path) -> Result<(), RunError> {
     let old = path.is_dir().then(|| temporary.with_extension("old"));
@@ -95,18 +105,31 @@ pub(crate) fn is_temporary(path: &Path) -> bool {
     path.file_name().is_some_and(|it| it.to_string_lossy().starts_with(TEMPORARY))
 }
 
-/// Content address of a file, or of a folder: the names and contents of its files.
+/// Content address of a file, or of a folder: the names and contents of its files. No file is in memory whole.
 pub(crate) fn hash_at(path: &Path) -> Result<Hash, RunError> {
-    let read = |file: &Path| fs::read(file).map_err(|source| RunError::io("read", file, source));
+    let mut hasher = Hasher::default();
     if !path.is_dir() {
-        return Ok(Hash::of(&read(path)?));
+        hash_file(path, &mut hasher)?;
+        return Ok(hasher.finish());
     }
-    let mut parts = Vec::new();
     for file in files_below(path)? {
-        parts.push(file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned().into_bytes());
-        parts.push(read(&file)?);
+        hasher.part(file.strip_prefix(path).unwrap_or(&file).to_string_lossy().as_bytes());
+        hash_file(&file, &mut hasher)?;
     }
-    Ok(Hash::of_parts(parts.iter().map(Vec::as_slice)))
+    Ok(hasher.finish())
+}
+
+fn hash_file(path: &Path, hasher: &mut Hasher) -> Result<(), RunError> {
+    let failed = |source| RunError::io("read", path, source);
+    let mut file = File::open(path).map_err(failed)?;
+    hasher.begin_part(file.metadata().map_err(failed)?.len());
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer).map_err(failed)? {
+            0 => return Ok(()),
+            n => hasher.more(&buffer[..n]),
+        }
+    }
 }
 
 /// All files below `folder`, sorted.

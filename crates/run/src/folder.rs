@@ -14,132 +14,25 @@
 //! file, or with the older file that an older record describes; neither is taken for the new artefact. So the folder of a
 //! process killed at any instant can be resumed, and gives the same artefacts as if it had not been killed.
 
-mod identity;
-mod lock;
-mod summary;
-
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use collimate_schema::Hash;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use crate::whole::{build_beside, clean, hash_at, kill_point, place, write_beside};
-use crate::{Hash, Journal, Metrics};
-use identity::Identity;
-use lock::{holds_something_else, take_lock};
-pub use summary::RunSummary;
-
-const LINEAGE: &str = "lineage.jsonl";
+use crate::error::{RunError, corrupt};
+use crate::identity::Identity;
+use crate::journal::Journal;
+use crate::lineage::{Artifact, ArtifactId, LINEAGE, Lineage};
+use crate::lock::{holds_something_else, take_lock};
+use crate::metrics::Metrics;
+use crate::whole::{build_beside, clean, hash_at, kill_point, place, pretty, write_beside};
 
 /// The commit this was built from, if the build was told (`COLLIMATE_COMMIT=$(git rev-parse HEAD) cargo build`).
 const COMMIT: Option<&str> = option_env!("COLLIMATE_COMMIT");
-
-/// Why a run folder could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The operating system refused.
-    #[error("cannot {doing} {path}", path = path.display())]
-    Io {
-        /// What was tried.
-        doing: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// Why not.
-        source: std::io::Error,
-    },
-    /// Another process writes there.
-    #[error("{path} is in use by {holder}: wait for it, stop it, or choose another --out", path = path.display())]
-    Locked {
-        /// The run folder.
-        path: PathBuf,
-        /// Who.
-        holder: String,
-    },
-    /// A folder of something else.
-    #[error("{path} is not empty and holds no run: choose another --out", path = path.display())]
-    NotARun {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// The folder belongs to a different run.
-    #[error(
-        "{path} holds a run with another config ({fields}): choose another --out, or resume with the config it has",
-        path = path.display(),
-        fields = fields.join("; ")
-    )]
-    Differs {
-        /// The run folder.
-        path: PathBuf,
-        /// Each differing field with both values.
-        fields: Vec<String>,
-    },
-    /// A line that cannot be read or written.
-    #[error("{path}:{line}: {problem}", path = path.display())]
-    Corrupt {
-        /// The file.
-        path: PathBuf,
-        /// From 1.
-        line: usize,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// An artefact is not what the run wrote.
-    #[error("{path} was changed after it was written: delete it to have it made again, or restore it", path = path.display())]
-    Changed {
-        /// The artefact.
-        path: PathBuf,
-    },
-}
-
-impl RunError {
-    pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> RunError {
-        RunError::Io { doing, path: path.to_owned(), source }
-    }
-}
-
-/// An artefact's name within its run (its path, such as `prompts.jsonl`) and the hash of its content.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ArtifactId {
-    /// Path within the run folder.
-    pub name: String,
-    /// Of the file's bytes, or of a folder's files.
-    pub hash: Hash,
-}
-
-/// A stage's product with its id, for the stages that build on it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Artifact<T> {
-    /// Name and hash.
-    pub id: ArtifactId,
-    /// The content; for a folder, its path.
-    pub value: T,
-}
-
-impl<T> std::ops::Deref for Artifact<T> {
-    type Target = T;
-    fn deref(&self) -> &T {
-        &self.value
-    }
-}
-
-/// Where an artefact comes from; a line of `lineage.jsonl`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lineage {
-    /// The artefact.
-    #[serde(flatten)]
-    pub id: ArtifactId,
-    /// The recipe that made it.
-    pub recipe: String,
-    /// Hash of the recipe's name and config.
-    pub config: Hash,
-    /// What it was made from.
-    pub parents: Vec<ArtifactId>,
-    /// The commit of the program, if known.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub commit: Option<String>,
-}
 
 /// An open run folder. No other process can open it until this one drops it or dies.
 #[derive(Debug)]
@@ -148,6 +41,8 @@ pub struct RunFolder {
     recipe: String,
     hash: Hash,
     lineage: Mutex<(Journal, Vec<Lineage>)>,
+    /// Folders that this process wrote or hashed already; nobody else writes here.
+    known: Mutex<BTreeMap<String, Hash>>,
     _lock: File,
 }
 
@@ -179,6 +74,7 @@ impl RunFolder {
             recipe: given.recipe,
             hash: given.hash,
             lineage: Mutex::new((journal, records)),
+            known: Mutex::default(),
             _lock: lock,
         })
     }
@@ -214,10 +110,11 @@ impl RunFolder {
         T: Serialize + DeserializeOwned,
         E: From<RunError>,
     {
-        if let Some(found) = self.made_from(&format!("{name}.json"), parents)?
-            && let Some(value) = self.artifact(name)?
-        {
-            return Ok(Artifact { id: found.id, value });
+        let file = format!("{name}.json");
+        if let Some((id, bytes)) = self.read_made_from(&file, parents)? {
+            let parsed = serde_json::from_slice(&bytes);
+            let value = parsed.map_err(|it| corrupt(&self.path.join(file), it.line(), &it))?;
+            return Ok(Artifact { id, value });
         }
         let value = make()?;
         let id = self.write(name, &value, parents)?;
@@ -235,22 +132,44 @@ impl RunFolder {
         T: Serialize + DeserializeOwned,
         E: From<RunError>,
     {
-        if let Some(found) = self.made_from(&format!("{name}.jsonl"), parents)?
-            && let Some(value) = self.lines(name)?
-        {
-            return Ok(Artifact { id: found.id, value });
+        let file = format!("{name}.jsonl");
+        if let Some((id, bytes)) = self.read_made_from(&file, parents)? {
+            let lines = bytes.split_inclusive(|&it| it == b'\n').enumerate();
+            let parse = |(index, text)| {
+                serde_json::from_slice(text).map_err(|it| corrupt(&self.path.join(&file), index + 1, &it))
+            };
+            return Ok(Artifact { id, value: lines.map(parse).collect::<Result<_, _>>()? });
         }
         let value = make()?;
         let id = self.write_lines(name, &value, parents)?;
         Ok(Artifact { id, value })
     }
 
-    /// As [`RunFolder::stage`], for a folder `<name>/`, such as a checkpoint: `fill` writes it in a temporary place.
+    /// As [`RunFolder::stage`], for a folder `<name>/`: `fill` writes it in a temporary place.
     pub fn stage_dir<E: From<RunError>>(
         &self,
         name: &str,
         parents: &[&ArtifactId],
         fill: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<Artifact<PathBuf>, E> {
+        self.stage_folder(name, parents, |dir| fill(dir).map(|()| None))
+    }
+
+    /// As [`RunFolder::stage_dir`], for a model: `fill` returns its id, which is the artefact's, too.
+    pub fn stage_model<E: From<RunError>>(
+        &self,
+        name: &str,
+        parents: &[&ArtifactId],
+        fill: impl FnOnce(&Path) -> Result<Hash, E>,
+    ) -> Result<Artifact<PathBuf>, E> {
+        self.stage_folder(name, parents, |dir| fill(dir).map(Some))
+    }
+
+    fn stage_folder<E: From<RunError>>(
+        &self,
+        name: &str,
+        parents: &[&ArtifactId],
+        fill: impl FnOnce(&Path) -> Result<Option<Hash>, E>,
     ) -> Result<Artifact<PathBuf>, E> {
         let value = self.path.join(name);
         let id = match self.made_from(name, parents)? {
@@ -260,30 +179,9 @@ impl RunFolder {
         Ok(Artifact { id, value })
     }
 
-    /// Reads `<name>.json`, if this run wrote it. It is an error if it was changed since.
-    pub fn artifact<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RunError> {
-        let file = format!("{name}.json");
-        let Some(bytes) = self.verified(&file)? else { return Ok(None) };
-        let parsed = serde_json::from_slice(&bytes);
-        parsed.map(Some).map_err(|it| corrupt(&self.path.join(file), it.line(), &it))
-    }
-
-    /// Reads `<name>.jsonl`, if this run wrote it. It is an error if it was changed since.
-    pub fn lines<T: DeserializeOwned>(&self, name: &str) -> Result<Option<Vec<T>>, RunError> {
-        let file = format!("{name}.jsonl");
-        let Some(bytes) = self.verified(&file)? else { return Ok(None) };
-        let lines = bytes.split_inclusive(|&it| it == b'\n').enumerate();
-        lines
-            .map(|(index, text)| {
-                serde_json::from_slice(text).map_err(|it| corrupt(&self.path.join(&file), index + 1, &it))
-            })
-            .collect::<Result<_, _>>()
-            .map(Some)
-    }
-
-    /// The folder `<name>/`, if this run wrote it. It is an error if it was changed since.
-    pub fn dir(&self, name: &str) -> Result<Option<Artifact<PathBuf>>, RunError> {
-        Ok(self.record_of(name)?.map(|it| Artifact { id: it.id, value: self.path.join(name) }))
+    /// The folder `<name>/`, if this run made it from these parents. It is an error if it was changed since.
+    pub fn dir(&self, name: &str, parents: &[&ArtifactId]) -> Result<Option<Artifact<PathBuf>>, RunError> {
+        Ok(self.made_from(name, parents)?.map(|it| Artifact { id: it.id, value: self.path.join(name) }))
     }
 
     /// Writes `<name>.json`, indented, with its lineage.
@@ -313,29 +211,40 @@ impl RunFolder {
         self.write_bytes(file, text.as_bytes(), parents)
     }
 
-    /// Writes the folder `<name>/` with its lineage: `fill` gets an empty temporary folder to write in.
-    pub fn write_dir<E: From<RunError>>(
+    /// Writes the folder `<name>/` with its lineage: `fill` gets an empty temporary folder to write in, and returns the
+    /// artefact's hash if it is another than that of the files.
+    fn write_dir<E: From<RunError>>(
         &self,
         name: &str,
         parents: &[&ArtifactId],
-        fill: impl FnOnce(&Path) -> Result<(), E>,
+        fill: impl FnOnce(&Path) -> Result<Option<Hash>, E>,
     ) -> Result<ArtifactId, E> {
         let path = self.path.join(name);
-        let temporary = build_beside(&path, fill)?;
-        let id = self.record(name, hash_at(&temporary)?, parents)?;
+        let mut own = None;
+        let temporary = build_beside(&path, |dir| -> Result<(), E> {
+            own = fill(dir)?;
+            Ok(())
+        })?;
+        let files = hash_at(&temporary)?;
+        let id = match own {
+            Some(own) => self.record(name, own, Some(files.clone()), parents)?,
+            None => self.record(name, files.clone(), None, parents)?,
+        };
         place(&path, &temporary)?;
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), files);
         Ok(id)
     }
 
     /// Keeps the state of a stage after `step` steps, as the folder `checkpoints/<stage>/<step>/`, and then removes the one
-    /// before it.
-    pub fn checkpoint<E: From<RunError>>(
+    /// before it. A stage with other parents does not resume from it.
+    pub fn keep_state<E: From<RunError>>(
         &self,
         stage: &str,
         step: u64,
+        parents: &[&ArtifactId],
         fill: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<ArtifactId, E> {
-        let id = self.write_dir(&checkpoint_name(stage, step), &[], fill)?;
+        let id = self.write_dir(&checkpoint_name(stage, step), parents, |dir| fill(dir).map(|()| None))?;
         for older in self.checkpoints(stage)?.into_iter().filter(|it| *it != step) {
             let path = self.path.join(checkpoint_name(stage, older));
             fs::remove_dir_all(&path).map_err(|source| RunError::io("remove", &path, source))?;
@@ -344,10 +253,10 @@ impl RunFolder {
         Ok(id)
     }
 
-    /// The newest checkpoint of a stage: how many steps it has behind it, and its folder.
-    pub fn resume_from(&self, stage: &str) -> Result<Option<(u64, PathBuf)>, RunError> {
+    /// The newest state of a stage with these parents: how many steps it has behind it, and its folder.
+    pub fn resume_from(&self, stage: &str, parents: &[&ArtifactId]) -> Result<Option<(u64, PathBuf)>, RunError> {
         let Some(step) = self.checkpoints(stage)?.into_iter().max() else { return Ok(None) };
-        Ok(self.dir(&checkpoint_name(stage, step))?.map(|it| (step, it.value)))
+        Ok(self.dir(&checkpoint_name(stage, step), parents)?.map(|it| (step, it.value)))
     }
 
     fn checkpoints(&self, stage: &str) -> Result<Vec<u64>, RunError> {
@@ -367,15 +276,22 @@ impl RunFolder {
     fn write_bytes(&self, file: &str, bytes: &[u8], parents: &[&ArtifactId]) -> Result<ArtifactId, RunError> {
         let path = self.path.join(file);
         let temporary = write_beside(&path, bytes)?;
-        let id = self.record(file, Hash::of(bytes), parents)?;
+        let id = self.record(file, Hash::of(bytes), None, parents)?;
         place(&path, &temporary)?;
         Ok(id)
     }
 
-    fn record(&self, name: &str, hash: Hash, parents: &[&ArtifactId]) -> Result<ArtifactId, RunError> {
+    fn record(
+        &self,
+        name: &str,
+        hash: Hash,
+        files: Option<Hash>,
+        parents: &[&ArtifactId],
+    ) -> Result<ArtifactId, RunError> {
         let id = ArtifactId { name: name.to_owned(), hash };
         let record = Lineage {
             id: id.clone(),
+            files,
             recipe: self.recipe.clone(),
             config: self.hash.clone(),
             parents: parents.iter().copied().cloned().collect(),
@@ -396,36 +312,41 @@ impl RunFolder {
         if records.is_empty() || !path.exists() {
             return Ok(None);
         }
-        let hash = hash_at(&path)?;
-        let record = records.into_iter().rfind(|it| it.id.hash == hash);
-        record.map(Some).ok_or(RunError::Changed { path })
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = match known.get(name) {
+            Some(hash) => hash.clone(),
+            None => hash_at(&path)?,
+        };
+        if path.is_dir() {
+            known.insert(name.to_owned(), hash.clone());
+        }
+        newest(records, &hash).map(Some).ok_or(RunError::Changed { path })
     }
 
     fn made_from(&self, name: &str, parents: &[&ArtifactId]) -> Result<Option<Lineage>, RunError> {
         Ok(self.record_of(name)?.filter(|it| it.parents.iter().eq(parents.iter().copied())))
     }
 
-    fn verified(&self, file: &str) -> Result<Option<Vec<u8>>, RunError> {
-        let path = self.path.join(file);
-        match self.record_of(file)? {
-            None => Ok(None),
-            Some(_) => fs::read(&path).map(Some).map_err(|source| RunError::io("read", &path, source)),
+    /// The bytes of the file `name`, which is read once, if it was made from these parents.
+    fn read_made_from(&self, name: &str, parents: &[&ArtifactId]) -> Result<Option<(ArtifactId, Vec<u8>)>, RunError> {
+        let path = self.path.join(name);
+        let records: Vec<_> = self.lineage().into_iter().filter(|it| it.id.name == name).collect();
+        if records.is_empty() || !path.exists() {
+            return Ok(None);
         }
+        let bytes = fs::read(&path).map_err(|source| RunError::io("read", &path, source))?;
+        let record = newest(records, &Hash::of(&bytes)).ok_or(RunError::Changed { path })?;
+        Ok(record.parents.iter().eq(parents.iter().copied()).then_some((record.id, bytes)))
     }
+}
+
+/// The newest of `records` that describes something with this hash.
+fn newest(records: Vec<Lineage>, hash: &Hash) -> Option<Lineage> {
+    records.into_iter().rfind(|it| it.on_disk() == hash)
 }
 
 fn checkpoint_name(stage: &str, step: u64) -> String {
     format!("checkpoints/{stage}/{step:08}")
-}
-
-fn pretty(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, RunError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|it| corrupt(path, it.line(), &it))?;
-    bytes.push(b'\n');
-    Ok(bytes)
-}
-
-fn corrupt(path: &Path, line: usize, problem: &serde_json::Error) -> RunError {
-    RunError::Corrupt { path: path.to_owned(), line, problem: problem.to_string() }
 }
 
 #[cfg(test)]

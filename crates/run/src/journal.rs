@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
-use crate::RunError;
+use crate::error::RunError;
 use crate::whole::{flush, kill_point};
 
 /// What a stage has done so far.
@@ -17,11 +17,11 @@ use crate::whole::{flush, kill_point};
 /// ```
 /// # let dir = tempfile::tempdir().unwrap();
 /// let path = dir.path().join("sampling.jsonl");
-/// let mut journal = collimate_schema::Journal::open(&path)?;
+/// let mut journal = collimate_run::Journal::open(&path)?;
 /// journal.keep("prompt 1", &vec![1, 2, 3])?;
 /// assert_eq!(journal.get("prompt 1")?, Some(vec![1, 2, 3]));
 /// assert_eq!(journal.get::<Vec<u32>>("prompt 2")?, None);
-/// # Ok::<_, collimate_schema::RunError>(())
+/// # Ok::<_, collimate_run::RunError>(())
 /// ```
 #[derive(Debug)]
 pub struct Journal {

@@ -4,13 +4,13 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::path::Path;
 
-use crate::RunError;
+use crate::error::RunError;
 use crate::whole::is_temporary;
 
-pub(super) const LOCK: &str = "run.lock";
+pub(crate) const LOCK: &str = "run.lock";
 
 /// Whether there is anything at `path` that a run killed while it was created would not have left.
-pub(super) fn holds_something_else(path: &Path) -> Result<bool, RunError> {
+pub(crate) fn holds_something_else(path: &Path) -> Result<bool, RunError> {
     match fs::read_dir(path) {
         Ok(entries) => Ok(entries.flatten().any(|it| it.file_name() != LOCK && !is_temporary(&it.path()))),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
@@ -18,7 +18,7 @@ pub(super) fn holds_something_else(path: &Path) -> Result<bool, RunError> {
     }
 }
 
-pub(super) fn take_lock(folder: &Path) -> Result<File, RunError> {
+pub(crate) fn take_lock(folder: &Path) -> Result<File, RunError> {
     let path = folder.join(LOCK);
     let mut lock = OpenOptions::new()
         .read(true)
@@ -45,7 +45,7 @@ pub(super) fn take_lock(folder: &Path) -> Result<File, RunError> {
     Ok(lock)
 }
 
-pub(super) fn name_of_holder(mut lock: File) -> String {
+pub(crate) fn name_of_holder(mut lock: File) -> String {
     let mut name = String::new();
     let _ = lock.rewind().and_then(|()| lock.read_to_string(&mut name));
     if name.is_empty() { "another process".to_owned() } else { name }

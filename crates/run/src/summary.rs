@@ -3,14 +3,15 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use collimate_schema::Hash;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::identity::Identity;
-use super::lock::{LOCK, name_of_holder};
-use super::{LINEAGE, Lineage};
+use crate::error::RunError;
+use crate::identity::Identity;
+use crate::lineage::{LINEAGE, Lineage};
+use crate::lock::{LOCK, name_of_holder};
 use crate::whole::files_below;
-use crate::{Hash, RunError};
 
 /// What can be told of a run folder from outside, while another process may be writing to it.
 #[derive(Clone, Debug, Serialize)]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use collimate_schema::{Metrics, Row};
+use collimate_run::{Metrics, Row};
 use expect_test::expect;
 use serde_json::json;
 

@@ -7,21 +7,23 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{corrupt, pretty};
-use crate::{Hash, RunError, write_whole};
+use collimate_schema::Hash;
+
+use crate::error::{RunError, corrupt};
+use crate::whole::{pretty, write_whole};
 
 const CONFIG: &str = "config.json";
 
 /// The content of `config.json`.
 #[derive(Serialize, Deserialize)]
-pub(super) struct Identity {
-    pub(super) recipe: String,
-    pub(super) hash: Hash,
-    pub(super) config: Value,
+pub(crate) struct Identity {
+    pub(crate) recipe: String,
+    pub(crate) hash: Hash,
+    pub(crate) config: Value,
 }
 
 impl Identity {
-    pub(super) fn of(path: &Path, recipe: &str, config: &impl Serialize) -> Result<Identity, RunError> {
+    pub(crate) fn of(path: &Path, recipe: &str, config: &impl Serialize) -> Result<Identity, RunError> {
         // Through text, as it will be read back: `f32` fields keep their short spelling.
         let parsed = serde_json::to_string(config).and_then(|it| serde_json::from_str(&it));
         let config: Value = parsed.map_err(|it| corrupt(&path.join(CONFIG), it.line(), &it))?;
@@ -29,7 +31,7 @@ impl Identity {
     }
 
     /// `None` if the folder has no `config.json`, or somebody else's, such as a checkpoint's.
-    pub(super) fn read(folder: &Path) -> Result<Option<Identity>, RunError> {
+    pub(crate) fn read(folder: &Path) -> Result<Option<Identity>, RunError> {
         let path = folder.join(CONFIG);
         match fs::read(&path) {
             Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
@@ -38,13 +40,13 @@ impl Identity {
         }
     }
 
-    pub(super) fn write(&self, folder: &Path) -> Result<(), RunError> {
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), RunError> {
         let path = folder.join(CONFIG);
         write_whole(&path, &pretty(&path, self)?)
     }
 
     /// Each field in which a run `given` now differs from this one, with both values.
-    pub(super) fn differences(&self, given: &Identity) -> Vec<String> {
+    pub(crate) fn differences(&self, given: &Identity) -> Vec<String> {
         let mut fields = Vec::new();
         if self.recipe != given.recipe {
             fields.push(format!("recipe is `{}` there, `{}` here", self.recipe, given.recipe));

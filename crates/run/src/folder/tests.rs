@@ -1,11 +1,12 @@
 //! Kills at every instant of a small run.
 
+use collimate_schema::Seed;
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::whole::kill;
-use crate::{Hash, Seed, write_whole};
+use crate::whole::write_whole;
 
 /// A run of every kind of stage, with a journal and checkpoints inside. Returns what it made, by hash.
 fn small_run(path: &Path) -> Result<Vec<Hash>, RunError> {
@@ -28,7 +29,7 @@ fn small_run(path: &Path) -> Result<Vec<Hash>, RunError> {
         Ok::<_, RunError>(rollouts)
     })?;
     let model = run.stage_dir("model", &[&rollouts.id], |dir| {
-        let (mut step, mut state) = match run.resume_from("model")? {
+        let (mut step, mut state) = match run.resume_from("model", &[&rollouts.id])? {
             Some((step, path)) => (step, Seed(u64::from_le_bytes(read(&path.join("state")).try_into().unwrap()))),
             None => (0, Seed(0)),
         };
@@ -37,7 +38,9 @@ fn small_run(path: &Path) -> Result<Vec<Hash>, RunError> {
             metrics.log(step, [("state", state.0 as f64)])?;
             state = state.child("step");
             step += 1;
-            run.checkpoint("model", step, |dir| write_whole(&dir.join("state"), &state.0.to_le_bytes()))?;
+            run.keep_state("model", step, &[&rollouts.id], |dir| {
+                write_whole(&dir.join("state"), &state.0.to_le_bytes())
+            })?;
         }
         assert_eq!(metrics.rows()?.iter().map(|it| it.step).collect::<Vec<_>>(), [0, 1, 2, 3]);
         write_whole(&dir.join("weights"), &state.0.to_le_bytes())
@@ -127,14 +130,40 @@ fn a_stored_stage_is_not_made_again_unless_its_parents_changed() {
 fn a_failed_write_leaves_the_earlier_artefact() {
     let dir = tempfile::tempdir().unwrap();
     let run = RunFolder::open(dir.path().join("run"), "r", &()).unwrap();
-    let id = run.write_dir("model", &[], |dir| write_whole(&dir.join("weights"), b"one")).unwrap();
-    let failed = run.write_dir("model", &[&id], |dir| {
+    let made = run.stage_dir("model", &[], |dir| write_whole(&dir.join("weights"), b"one")).unwrap();
+    let failed = run.stage_dir("model", &[&made.id], |dir| {
         write_whole(&dir.join("weights"), b"tw")?;
         Err(RunError::io("write", dir, std::io::Error::from(std::io::ErrorKind::StorageFull)))
     });
     assert!(failed.is_err());
-    assert_eq!(read(&run.dir("model").unwrap().unwrap().join("weights")), b"one");
+    assert_eq!(read(&run.dir("model", &[]).unwrap().unwrap().join("weights")), b"one");
     assert!(leftovers(run.path()).is_empty());
+}
+
+#[test]
+fn a_stage_with_other_parents_does_not_resume_from_a_state() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = RunFolder::open(dir.path().join("run"), "r", &()).unwrap();
+    let [a, b] = [1, 2].map(|it| run.write("a", &it, &[]).unwrap());
+    run.keep_state("train", 3, &[&a], |dir| write_whole(&dir.join("weights"), b"of a")).unwrap();
+    assert_eq!(run.resume_from("train", &[&b]).unwrap(), None, "the data it was trained on is gone");
+    assert_eq!(run.resume_from("train", &[&a]).unwrap().map(|it| it.0), Some(3));
+}
+
+#[test]
+fn a_model_is_known_by_its_id_and_checked_by_its_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = Hash("weights".to_owned());
+    let fill = |dir: &Path| write_whole(&dir.join("weights"), b"one").map(|()| id.clone());
+    {
+        let run = RunFolder::open(dir.path().join("run"), "r", &()).unwrap();
+        let model = run.stage_model("model", &[], fill).unwrap();
+        assert_eq!(model.id.hash, id);
+        assert_eq!(run.stage_model("model", &[], |_| -> Result<Hash, RunError> { panic!("stored") }).unwrap(), model);
+    }
+    write_whole(&dir.path().join("run/model/weights"), b"two").unwrap();
+    let run = RunFolder::open(dir.path().join("run"), "r", &()).unwrap();
+    assert!(matches!(run.stage_model("model", &[], fill), Err(RunError::Changed { .. })));
 }
 
 fn leftovers(path: &Path) -> Vec<PathBuf> {

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use collimate_schema::{RunError, RunFolder, RunSummary};
+use collimate_run::{RunError, RunFolder, RunSummary};
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
@@ -121,8 +121,8 @@ fn a_summary_tells_what_is_there() {
     let run = RunFolder::open(dir.path(), "deliberate", &json!({"seed": 3})).unwrap();
     run.journal("seed-0/rollouts").unwrap().append(&1).unwrap();
     let prompts = run.write_lines("prompts", &["a", "b"], &[]).unwrap();
-    run.checkpoint("sft", 3, |_| Ok::<_, RunError>(())).unwrap();
-    run.write_dir("sft", &[&prompts], |_| Ok::<_, RunError>(())).unwrap();
+    run.keep_state("sft", 3, &[&prompts], |_| Ok::<_, RunError>(())).unwrap();
+    run.stage_dir("sft", &[&prompts], |_| Ok::<_, RunError>(())).unwrap();
     let summary = RunSummary::read(dir.path()).unwrap().unwrap();
     assert_eq!(summary.recipe, "deliberate");
     assert_eq!(summary.config["seed"], 3);
