@@ -2,9 +2,10 @@
 //! Sequences do not see each other, so every thread carries a party of them through all the layers and meets the others at the
 //! end; while one waits for memory, another multiplies. Memory is kept from step to step.
 
-use collimate_kernels::{Block, CachedRow, Plan, Spare, Values, cached_attention, rms_norm_rows, swiglu_rows};
+use collimate_kernels::{Block, CachedRow, Linear, Plan, Spare, Values, cached_attention, rms_norm_rows, swiglu_rows};
 
-use crate::Transformer;
+use crate::arch::{Layer, Operations};
+use crate::{Shape, Transformer};
 
 /// Fewest tokens of a party: with fewer, weights are read more often than that saves.
 const PARTY_TOKENS: usize = 16;
@@ -22,7 +23,7 @@ pub struct Decoder {
 struct Reading {
     transformer: Transformer,
     table: Values,
-    norms: Vec<[Values; 2]>, // of each layer: before attention, before the feed-forward
+    layers: Vec<Layer<Values>>,
     norm: Values,
 }
 
@@ -30,17 +31,16 @@ struct Reading {
 #[derive(Default)]
 struct Party {
     plan: Plan,
-    hidden: Vec<f32>, // [tokens, D], before the final norm
-    scratch: [Vec<f32>; 4],
+    hidden: Vec<f32>,      // [tokens, D], before the final norm
+    unused: Vec<Vec<f32>>, // memory of rows that are not needed any more
 }
 
 impl Decoder {
     /// Reads with `transformer`'s weights as they are now.
     pub fn new(transformer: Transformer) -> Decoder {
-        let norms = transformer.layers.iter();
         let reading = Reading {
             table: Values::of(transformer.table.weight()),
-            norms: norms.map(|it| [Values::of(&it.attention_norm), Values::of(&it.ffn_norm)]).collect(),
+            layers: transformer.layers.iter().map(|it| it.map(Values::of, Linear::clone)).collect(),
             norm: Values::of(&transformer.norm),
             transformer,
         };
@@ -50,14 +50,14 @@ impl Decoder {
 
     /// A sequence that begins with the positions of `blocks`, which are full.
     pub fn row(&self, blocks: Vec<Block>) -> CachedRow {
-        let Transformer { layers, heads, .. } = &self.reading.transformer;
-        CachedRow::new(layers.len(), *heads, blocks)
+        let Shape { n_layers, heads, .. } = self.reading.transformer.shape;
+        CachedRow::new(n_layers, heads, blocks)
     }
 
     /// Memory of one block of cached positions, bytes.
     pub fn block_bytes(&self) -> usize {
-        let Transformer { layers, heads, .. } = &self.reading.transformer;
-        Block::bytes(layers.len(), *heads)
+        let Shape { n_layers, heads, .. } = self.reading.transformer.shape;
+        Block::bytes(n_layers, heads)
     }
 
     /// Reads `counts[i]` more tokens of sequence i, for every i: `tokens` has them one sequence after the other, N in all.
@@ -82,8 +82,8 @@ impl Decoder {
 
     /// Logits over the vocabulary at the positions `which`, counted over the N tokens read last: [which, V] row by row.
     pub fn logits(&mut self, which: &[usize]) -> &[f32] {
-        let Transformer { config, table, .. } = &self.reading.transformer;
-        let (width, eps) = (config.hidden_size, config.rms_norm_eps as f32);
+        let Transformer { shape, table, .. } = &self.reading.transformer;
+        let (width, eps) = (shape.width, shape.norm_eps as f32);
         let [normed, picked] = &mut self.scratch;
         picked.clear();
         for at in which {
@@ -98,7 +98,7 @@ impl Decoder {
         }
         let normed = sized(normed, picked.len());
         rms_norm_rows(picked, self.reading.norm.as_slice(), eps, normed);
-        let logits = sized(&mut self.logits, which.len() * config.vocab_size);
+        let logits = sized(&mut self.logits, which.len() * shape.n_vocab);
         table.apply_rows(normed, logits, rayon::current_num_threads());
         logits
     }
@@ -134,30 +134,94 @@ impl Party {
         counts: &[usize],
         tokens: &[u32],
     ) {
-        let Transformer { config, heads, rotary, layers, .. } = &reading.transformer;
-        let (n, width, eps) = (tokens.len(), config.hidden_size, config.rms_norm_eps as f32);
-        self.plan.begin(counts);
-        let table = reading.table.as_slice();
+        let (table, width) = (reading.table.as_slice(), reading.transformer.shape.width);
         self.hidden.extend(tokens.iter().flat_map(|token| &table[*token as usize * width..][..width]));
-        let [normed, wide, inner, added] = &mut self.scratch;
-        let (normed, added) = (sized(normed, n * width), sized(added, n * width));
-        for (index, (layer, [attention_norm, ffn_norm])) in layers.iter().zip(&reading.norms).enumerate() {
-            rms_norm_rows(&self.hidden, attention_norm.as_slice(), eps, normed);
-            let (qkv, mixed) = (sized(wide, n * heads.fused_width()), sized(inner, n * heads.out_width()));
-            layer.qkv.apply_rows(normed, qkv, n_threads);
-            cached_attention(qkv, rows, &mut self.plan, (index, *heads), rotary, mixed);
-            layer.out.apply_rows(mixed, added, n_threads);
-            add(&mut self.hidden, added);
-
-            rms_norm_rows(&self.hidden, ffn_norm.as_slice(), eps, normed);
-            let ffn = config.intermediate_size;
-            let (gate_up, gated) = (sized(wide, n * 2 * ffn), sized(inner, n * ffn));
-            layer.gate_up.apply_rows(normed, gate_up, n_threads);
-            swiglu_rows(gate_up, ffn, gated);
-            layer.down.apply_rows(gated, added, n_threads);
-            add(&mut self.hidden, added);
-        }
+        self.plan.begin(counts);
+        let mut cached = Cached { reading, n_threads, rows, plan: &mut self.plan, unused: &mut self.unused };
+        // Layers add to the stream where it is, so it comes back in the memory it went in with.
+        let x = Rows { n: self.hidden.len(), memory: std::mem::take(&mut self.hidden) };
+        self.hidden = reading.layers.iter().fold(x, |x, layer| layer.apply(x, &mut cached)).memory;
         self.plan.end(rows);
+    }
+}
+
+/// Operations on plain rows, over what sequences have cached.
+struct Cached<'a> {
+    reading: &'a Reading,
+    n_threads: usize,
+    rows: &'a mut [CachedRow],
+    plan: &'a mut Plan,
+    unused: &'a mut Vec<Vec<f32>>,
+}
+
+/// The first `n` values of some memory.
+struct Rows {
+    memory: Vec<f32>,
+    n: usize,
+}
+
+impl Rows {
+    fn values(&self) -> &[f32] {
+        &self.memory[..self.n]
+    }
+
+    fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.memory[..self.n]
+    }
+}
+
+impl Cached<'_> {
+    /// Rows of `n` values in all, to be overwritten.
+    fn rows_of(&mut self, n: usize) -> Rows {
+        let mut memory = self.unused.pop().unwrap_or_default();
+        sized(&mut memory, n);
+        Rows { memory, n }
+    }
+
+    fn reuse(&mut self, rows: Rows) {
+        self.unused.push(rows.memory);
+    }
+}
+
+impl Operations for Cached<'_> {
+    type Norm = Values;
+    type Rows = Rows;
+
+    fn after_norm(&mut self, x: &Rows, norm: &Values, matrix: &Linear) -> Rows {
+        let mut normed = self.rows_of(x.n);
+        rms_norm_rows(x.values(), norm.as_slice(), self.reading.transformer.shape.norm_eps as f32, normed.values_mut());
+        self.product(normed, matrix)
+    }
+
+    fn attention(&mut self, layer: usize, qkv: Rows) -> Rows {
+        let Transformer { shape: Shape { heads, .. }, rotary, .. } = &self.reading.transformer;
+        let mut mixed = self.rows_of(qkv.n / heads.fused_width() * heads.out_width());
+        cached_attention(qkv.values(), self.rows, self.plan, (layer, *heads), rotary, mixed.values_mut());
+        self.reuse(qkv);
+        mixed
+    }
+
+    fn product(&mut self, x: Rows, matrix: &Linear) -> Rows {
+        let [n_out, n_in] = matrix.weight().dims();
+        let mut out = self.rows_of(x.n / n_in * n_out);
+        matrix.apply_rows(x.values(), out.values_mut(), self.n_threads);
+        self.reuse(x);
+        out
+    }
+
+    fn after_swiglu(&mut self, gate_up: Rows, matrix: &Linear) -> Rows {
+        let mut gated = self.rows_of(gate_up.n / 2);
+        swiglu_rows(gate_up.values(), self.reading.transformer.shape.ffn_width, gated.values_mut());
+        self.reuse(gate_up);
+        self.product(gated, matrix)
+    }
+
+    fn add(&mut self, mut x: Rows, more: Rows) -> Rows {
+        for (x, more) in x.values_mut().iter_mut().zip(more.values()) {
+            *x += more;
+        }
+        self.reuse(more);
+        x
     }
 }
 
@@ -167,10 +231,4 @@ fn sized(buffer: &mut Vec<f32>, n: usize) -> &mut [f32] {
         buffer.resize(n, 0.0);
     }
     &mut buffer[..n]
-}
-
-fn add(to: &mut [f32], more: &[f32]) {
-    for (to, more) in to.iter_mut().zip(more) {
-        *to += more;
-    }
 }

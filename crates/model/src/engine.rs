@@ -5,7 +5,11 @@
 //! request samples does not depend on the others, nor on how many run together; an engine holds one state of the weights for
 //! its whole life, so nothing cached can outlive an optimizer step.
 
-use std::collections::{BTreeSet, HashMap};
+mod batch;
+mod draw;
+mod prefixes;
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, OnceLock};
@@ -13,16 +17,17 @@ use std::thread::JoinHandle;
 
 use collimate_kernels::logprob;
 use collimate_schema::{
-    Answer, By, Completion, Completions, Conversation, Request, SampleError, Sampler, Thought, Turn,
+    Answer, By, Completion, Completions, Conversation, Failure, Request, RequestId, SampleError, Sampler, Thought, Turn,
 };
 
-use crate::batch::{Batch, Sequence};
-use crate::{Codec, Decoder, Transformer};
+use crate::chat::codec::{Codec, EncodedTurn, Unrenderable};
+use crate::engine::batch::{Batch, Sequence};
+use crate::{Decoder, Transformer};
 
 /// Samples from one state of one transformer.
 pub struct Engine {
     transformer: Transformer,
-    codec: Codec,
+    codec: Arc<dyn Codec>,
     by: By,
     n_rows: usize,
     worker: OnceLock<Worker>,
@@ -48,7 +53,7 @@ impl Engine {
     pub const ROWS: usize = 64;
 
     /// An engine over `transformer`, whose rollouts are signed `by`.
-    pub fn new(transformer: Transformer, codec: Codec, by: By) -> Engine {
+    pub fn new(transformer: Transformer, codec: Arc<dyn Codec>, by: By) -> Engine {
         Engine { transformer, codec, by, n_rows: Engine::ROWS, worker: OnceLock::new() }
     }
 
@@ -57,9 +62,9 @@ impl Engine {
         Engine { n_rows: n_rows.max(1), ..self }
     }
 
-    /// The tokenizer and template in use.
-    pub fn codec(&self) -> &Codec {
-        &self.codec
+    /// How the model is asked and read.
+    pub fn codec(&self) -> &dyn Codec {
+        &*self.codec
     }
 
     /// The model in use.
@@ -77,12 +82,38 @@ impl Engine {
         worker.inbox.as_ref().expect("only its end closes it")
     }
 
-    fn vocabulary(&self) -> usize {
-        self.transformer.config().vocab_size
+    /// What a request continues, if it can be continued. `prompts` has those of the requests before it.
+    fn prompt<'r>(
+        &self,
+        request: &'r Request,
+        prompts: &mut HashMap<&'r Conversation, Arc<[u32]>>,
+    ) -> Result<Arc<[u32]>, Failure> {
+        let prompt = match prompts.get(&request.conversation) {
+            Some(prompt) => prompt.clone(),
+            None => {
+                let prompt: Arc<[u32]> = self.encode(&request.conversation)?.into();
+                prompts.insert(&request.conversation, prompt.clone());
+                prompt
+            }
+        };
+        self.check_room(prompt.len(), request.sampling.max_tokens)?;
+        Ok(prompt)
     }
 
-    fn context(&self) -> usize {
-        self.transformer.config().max_position_embeddings
+    fn encode(&self, conversation: &Conversation) -> Result<Vec<u32>, Failure> {
+        self.codec.encode_prompt(conversation).map_err(|error| unsupported(&error))
+    }
+
+    fn check_room(&self, tokens: usize, max_tokens: u32) -> Result<(), Failure> {
+        let context = self.transformer.shape().n_positions;
+        if tokens + max_tokens as usize <= context {
+            return Ok(());
+        }
+        Err(Failure::TooLong { tokens, max_tokens, context })
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.transformer.shape().n_vocab
     }
 }
 
@@ -92,34 +123,24 @@ impl Sampler for Engine {
     }
 
     fn sample(&self, batch: Vec<Request>) -> Result<Completions<'_>, SampleError> {
-        let mut ids = BTreeSet::new();
-        if let Some(twice) = batch.iter().find(|it| !ids.insert(&it.id)) {
-            return Err(SampleError::Other(format!(
-                "request `{}` stands twice in the batch: give it another id",
-                twice.id.0
-            )));
-        }
-        let mut prompts: HashMap<&Conversation, Arc<[u32]>> = HashMap::new();
+        SampleError::check(&batch)?;
+        let mut prompts = HashMap::new();
         let (to, from) = channel();
         let cancelled = Arc::<AtomicBool>::default();
-        let mut sequences = Vec::new();
+        let (mut sequences, mut failed) = (Vec::new(), VecDeque::new());
         for request in &batch {
-            let prompt = prompts
-                .entry(&request.conversation)
-                .or_insert_with_key(|it| self.codec.encode_prompt(it).into())
-                .clone();
-            if prompt.len() + request.sampling.max_tokens as usize > self.context() {
-                return Err(SampleError::TooLong {
-                    id: request.id.0.clone(),
-                    tokens: prompt.len(),
-                    max_tokens: request.sampling.max_tokens,
-                    context: self.context(),
-                });
-            }
+            let prompt = match self.prompt(request, &mut prompts) {
+                Ok(prompt) => prompt,
+                Err(failure) => {
+                    failed.push_back((request.id.clone(), failure));
+                    continue;
+                }
+            };
             sequences.push(Sequence {
                 prompt,
                 rng: request.seed.rng(),
                 sampled: Vec::with_capacity(request.sampling.max_tokens as usize),
+                n_forced: 0,
                 request: request.clone(),
                 to: to.clone(),
                 cancelled: cancelled.clone(),
@@ -127,69 +148,78 @@ impl Sampler for Engine {
         }
         // Equal prompts, and those that begin alike, stand together.
         sequences.sort_by(|a, b| a.prompt.cmp(&b.prompt));
-        let n_left = sequences.len();
+        let waiting = sequences.iter().map(|it| it.request.id.clone()).collect();
         let _ = self.inbox().send(sequences); // were the thread gone, `from` would say so
-        Ok(Box::new(Finished { from, n_left, cancelled }))
+        Ok(Box::new(Finished { from, failed, waiting, cancelled }))
     }
 
     /// The probability that the model, answering without a thought, says exactly the choice and stops: summed over the
-    /// tokens after `<|answer|>`, stop token included.
-    fn score(&self, context: &Conversation, choices: &[String]) -> Result<Vec<f64>, SampleError> {
-        let prompt = self.codec.encode_prompt(context);
-        let turns: Vec<Vec<u32>> = choices
-            .iter()
-            .map(|choice| {
-                let turn = Turn { thought: Thought(String::new()), answer: Answer(choice.clone()) };
-                self.codec.encode_turn(&turn)
-            })
-            .collect();
-        let Some(longest) = turns.iter().map(Vec::len).max() else { return Ok(Vec::new()) };
-        if prompt.len() + longest > self.context() {
-            return Err(SampleError::TooLong {
-                id: "score".to_owned(),
-                tokens: prompt.len(),
-                max_tokens: longest as u32,
-                context: self.context(),
-            });
-        }
-        // The context is read once, and each choice after it, but for the last tokens, which predict nothing.
+    /// tokens of the answer, stop token included.
+    fn score(&self, context: &Conversation, choices: &[String]) -> Result<Vec<f64>, Failure> {
+        let prompt = self.encode(context)?;
+        let turn = |choice: &String| {
+            let turn = Turn { thought: Thought(String::new()), answer: Answer(choice.clone()) };
+            self.codec.encode_turn(&turn).map_err(|error| unsupported(&error))
+        };
+        let turns: Vec<EncodedTurn> = choices.iter().map(turn).collect::<Result<_, _>>()?;
+        let Some(longest) = turns.iter().map(|it| it.tokens.len()).max() else { return Ok(Vec::new()) };
+        self.check_room(prompt.len(), longest as u32)?;
+        // The context is read once, but for its last token: each choice is read after it, but for its own last token, which
+        // predicts nothing.
+        let (last, before) = prompt.split_last().expect("a prompt has tokens");
         let mut decoder = Decoder::new(self.transformer.clone());
         let mut read = [decoder.row(Vec::new())];
-        decoder.extend(&mut read, &[prompt.len()], &prompt);
+        decoder.extend(&mut read, &[before.len()], before);
         let [read] = read;
-        let counts: Vec<usize> = turns.iter().map(|it| it.len() - 1).collect();
-        let tokens: Vec<u32> = turns.iter().flat_map(|it| &it[..it.len() - 1]).copied().collect();
+        let counts: Vec<usize> = turns.iter().map(|it| it.tokens.len()).collect();
+        let after_last = |it: &EncodedTurn| [&[*last], &it.tokens[..it.tokens.len() - 1]].concat();
+        let tokens: Vec<u32> = turns.iter().flat_map(after_last).collect();
         decoder.extend(&mut vec![read; turns.len()], &counts, &tokens);
         let mut start = 0;
-        let scores = turns.iter().zip(&counts).map(|(turn, count)| {
-            let predicting: Vec<usize> = (start + FIRST_OF_ANSWER - 1..start + count).collect();
-            start += count;
+        let scores = turns.iter().map(|EncodedTurn { tokens, n_before_answer: first }| {
+            let predicting: Vec<usize> = (start + first..start + tokens.len()).collect();
+            start += tokens.len();
             let logits = decoder.logits(&predicting).chunks_exact(self.vocabulary());
-            logits.zip(&turn[FIRST_OF_ANSWER..]).map(|(logits, token)| f64::from(logprob(logits, *token))).sum()
+            logits.zip(&tokens[*first..]).map(|(logits, token)| f64::from(logprob(logits, *token))).sum()
         });
         Ok(scores.collect())
     }
 }
 
-/// Where the answer begins in a turn without a thought: after `<|think|>` and `<|answer|>`.
-const FIRST_OF_ANSWER: usize = 2;
+fn unsupported(error: &Unrenderable) -> Failure {
+    Failure::Unsupported(format!("put the request into tokens: {error}"))
+}
 
 /// Completions as they finish.
 struct Finished {
-    from: Receiver<Completion>,
-    n_left: usize,
+    from: Receiver<(RequestId, Completion)>,
+    /// Those that never began.
+    failed: VecDeque<(RequestId, Failure)>,
+    /// Those that are yet to come.
+    waiting: BTreeSet<RequestId>,
     cancelled: Arc<AtomicBool>,
 }
 
 impl Iterator for Finished {
-    type Item = Result<Completion, SampleError>;
+    type Item = (RequestId, Result<Completion, Failure>);
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.n_left = self.n_left.checked_sub(1)?;
-        Some(self.from.recv().map_err(|_| {
-            self.n_left = 0;
-            SampleError::Other("the sampling thread ended early: its message stands above".to_owned())
-        }))
+        if let Some((id, failure)) = self.failed.pop_front() {
+            return Some((id, Err(failure)));
+        }
+        if self.waiting.is_empty() {
+            return None;
+        }
+        match self.from.recv() {
+            Ok((id, completion)) => {
+                self.waiting.remove(&id);
+                Some((id, Ok(completion)))
+            }
+            Err(_) => {
+                let ended = "the sampling thread ended early, its message stands above".to_owned();
+                Some((self.waiting.pop_first()?, Err(Failure::Unavailable(ended))))
+            }
+        }
     }
 }
 

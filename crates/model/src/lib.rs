@@ -1,30 +1,28 @@
 //! text -> tokens -> logits -> text: the tokenizer and chat template, the transformer and its weights, the mask proof, and
 //! the sampling engine.
 
-mod batch;
-mod config;
+mod arch;
+mod chat;
+mod compute;
 mod decoder;
-mod draw;
-mod encode;
 mod engine;
 mod layout;
 mod model_dir;
-mod prefixes;
-mod proof;
-mod template;
-mod tokenizer;
+mod tensors;
 mod transformer;
 mod weights;
 
-pub use collimate_kernels::Precision;
-pub use config::{Config, ConfigError};
+pub use arch::{ConfigError, Ends, HfConfig, Param, Role, Shape, ShapeError};
+pub use chat::codec::{Codec, Encoded, EncodedTurn, Piece, Thoughts, TurnPieces, Unrenderable};
+pub use chat::harbor::{Harbor, HarborError};
+pub use chat::proof::{Fault, Problem, Proof, prove, prove_contexts};
+pub use chat::tokenizer::{Tokenizer, TokenizerError};
+pub use collimate_kernels::{Heads, Precision};
+pub use compute::Compute;
 pub use decoder::Decoder;
-pub use encode::{Batches, Codec, Encoded};
 pub use engine::Engine;
 pub use layout::Layout;
 pub use model_dir::{Files, Model, ModelError};
-pub use proof::{Fault, Problem, Proof, prove};
-pub use template::{Piece, Template, TemplateError};
-pub use tokenizer::{Control, Controls, Tokenizer, TokenizerError};
+pub use tensors::{Stored, TensorFile, TensorsError, read_tensors};
 pub use transformer::Transformer;
-pub use weights::{Stored, Weights, WeightsError, read_tensors, write_tensors};
+pub use weights::{Weights, WeightsError};

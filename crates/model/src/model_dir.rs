@@ -2,15 +2,16 @@
 //! and vLLM load as it is.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use collimate_schema::{By, Hash};
-use serde_json::{Value, json};
 
-use crate::{
-    Codec, Control, Engine, Stored, Template, TemplateError, Tokenizer, TokenizerError, Transformer, Weights,
-    WeightsError,
-};
+use crate::chat::codec::Codec;
+use crate::chat::harbor::{Harbor, HarborError};
+use crate::compute::Compute;
+use crate::engine::Engine;
+use crate::{Stored, Transformer, Weights, WeightsError};
 
 /// The files of a checkpoint, in memory: what a binary embeds.
 #[derive(Clone, Copy, Debug)]
@@ -25,13 +26,15 @@ pub struct Files<'a> {
     pub tokenizer_config: &'a [u8],
 }
 
-/// Weights with the tokenizer and template they were trained with.
+/// Weights with the codec they were trained with.
 #[derive(Clone)]
 pub struct Model {
     /// The weights and their shape.
     pub weights: Weights,
-    /// The tokenizer and the template.
-    pub codec: Codec,
+    /// How it is asked and read.
+    pub codec: Arc<dyn Codec>,
+    /// How it computes: no part of a checkpoint.
+    pub compute: Compute,
 }
 
 /// Why a checkpoint cannot be used.
@@ -48,15 +51,9 @@ pub enum ModelError {
     /// See [`WeightsError`].
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// See [`TokenizerError`].
+    /// See [`HarborError`].
     #[error(transparent)]
-    Tokenizer(#[from] TokenizerError),
-    /// See [`TemplateError`].
-    #[error(transparent)]
-    Template(#[from] TemplateError),
-    /// No template to lay conversations out with.
-    #[error("tokenizer_config.json has no `chat_template`: write the checkpoint again")]
-    NoTemplate,
+    Codec(#[from] HarborError),
     /// Weights and tokenizer come from different checkpoints.
     #[error("config.json has `{field}` {config}, the tokenizer {tokenizer}: the files are not of one checkpoint")]
     Mismatch {
@@ -71,16 +68,16 @@ pub enum ModelError {
 
 impl Model {
     /// Joins weights and codec, if the vocabulary and the control tokens agree.
-    pub fn new(weights: Weights, codec: Codec) -> Result<Model, ModelError> {
-        let (config, tokenizer) = (weights.config(), &codec.tokenizer);
+    pub fn new(weights: Weights, codec: Arc<dyn Codec>) -> Result<Model, ModelError> {
+        let (shape, ends) = (weights.shape(), weights.ends());
         let agree = |field, config: usize, tokenizer: usize| match config == tokenizer {
             true => Ok(()),
             false => Err(ModelError::Mismatch { field, config, tokenizer }),
         };
-        agree("vocab_size", config.vocab_size, tokenizer.vocab_size())?;
-        agree("bos_token_id", config.bos_token_id as usize, tokenizer.control(Control::Bos) as usize)?;
-        agree("eos_token_id", config.eos_token_id as usize, tokenizer.control(Control::End) as usize)?;
-        Ok(Model { weights, codec })
+        agree("vocab_size", shape.n_vocab, codec.tokenizer().vocab_size())?;
+        codec.bos().map_or(Ok(()), |bos| agree("bos_token_id", ends.bos as usize, bos as usize))?;
+        agree("eos_token_id", ends.eos as usize, codec.stops()[0] as usize)?;
+        Ok(Model { weights, codec, compute: Compute::default() })
     }
 
     /// Reads a checkpoint directory.
@@ -99,62 +96,40 @@ impl Model {
     /// Reads a checkpoint from memory.
     pub fn from_embedded(files: Files<'_>, device: &Device) -> Result<Model, ModelError> {
         let weights = Weights::from_bytes(files.config, files.weights, device)?;
-        let tokenizer = Tokenizer::from_bytes(files.tokenizer)?;
-        let file: Value = serde_json::from_slice(files.tokenizer_config).unwrap_or_default();
-        let template = Template::from_jinja(file["chat_template"].as_str().ok_or(ModelError::NoTemplate)?)?;
-        Model::new(weights, Codec { tokenizer, template })
+        let codec = Harbor::from_files(files.tokenizer, files.tokenizer_config)?;
+        Model::new(weights, Arc::new(codec))
     }
 
     /// Writes a checkpoint directory, whole or not at all; `dir` must not exist yet, its parent must. `stored` as `Bf16`
     /// halves the file and rounds the weights: what is loaded from it has another hash.
     pub fn save(&self, dir: &Path, stored: Stored) -> Result<(), ModelError> {
-        let others = self.other_files();
+        let others = self.codec.files(self.weights.shape().n_positions);
         let others: Vec<(&str, &[u8])> = others.iter().map(|(name, text)| (*name, text.as_bytes())).collect();
         Ok(self.weights.save(dir, stored, &others)?)
     }
 
-    /// Content address: tensors, config, tokenizer and template.
+    /// Content address: tensors, config and codec.
     pub fn hash(&self) -> Hash {
-        self.weights.hash(&[self.codec.tokenizer.to_json().as_bytes(), self.codec.template.jinja().as_bytes()])
+        self.weights.hash(&self.codec.identity())
+    }
+
+    /// Who signs what this model samples.
+    pub fn by(&self) -> By {
+        By::Checkpoint(self.hash())
     }
 
     /// An engine over the weights as they are now, signed with their hash.
     pub fn engine(&self) -> Engine {
-        self.engine_by(By::Checkpoint(self.hash()))
+        self.engine_by(self.by())
     }
 
     /// An engine over the weights as they are now, for a policy in the middle of training.
     pub fn engine_by(&self, by: By) -> Engine {
-        Engine::new(Transformer::new(&self.weights), self.codec.clone(), by)
+        Engine::new(self.transformer(), self.codec.clone(), by)
     }
 
-    /// Everything of the directory but config and weights.
-    fn other_files(&self) -> [(&'static str, String); 4] {
-        let tokenizer = &self.codec.tokenizer;
-        let [bos, end, pad] = [Control::Bos, Control::End, Control::Pad];
-        let roles_and_blocks: Vec<&str> =
-            Control::ALL.into_iter().filter(|it| ![bos, end, pad].contains(it)).map(Control::text).collect();
-        let special = json!({
-            "bos_token": bos.text(), "eos_token": end.text(), "pad_token": pad.text(),
-            "additional_special_tokens": roles_and_blocks,
-        });
-        let mut tokenizer_config = json!({
-            "tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": self.weights.config().max_position_embeddings,
-            "add_bos_token": false, "clean_up_tokenization_spaces": false, "chat_template": self.codec.template.jinja(),
-        });
-        for (key, value) in special.as_object().expect("an object is an object") {
-            tokenizer_config[key] = value.clone();
-        }
-        let generation = json!({
-            "bos_token_id": tokenizer.control(bos), "eos_token_id": tokenizer.control(end),
-            "pad_token_id": tokenizer.control(pad), "do_sample": true, "temperature": 1.0,
-        });
-        let pretty = |it: &Value| serde_json::to_string_pretty(it).expect("JSON prints") + "\n";
-        [
-            ("tokenizer.json", tokenizer.to_json().to_owned()),
-            ("tokenizer_config.json", pretty(&tokenizer_config)),
-            ("special_tokens_map.json", pretty(&special)),
-            ("generation_config.json", pretty(&generation)),
-        ]
+    /// The weights as they are now, arranged for sampling and scoring.
+    pub fn transformer(&self) -> Transformer {
+        Transformer::new(&self.weights, self.compute)
     }
 }

@@ -1,43 +1,41 @@
 //! The sampling engine against the training forward, and checkpoints as directories.
 
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
 
 use burn::tensor::{Device, activation::log_softmax};
-use collimate_model::{Codec, Config, Control, Engine, Files, Model, Stored, Tokenizer, Transformer, Weights};
+use collimate_model::{Codec, Ends, Engine, Files, Harbor, Heads, Model, Role, Shape, Stored, Transformer, Weights};
 use collimate_schema::{
-    Answer, By, Completion, Conversation, Malformed, Parsed, Request, RequestId, Sampler, Sampling, Seed, Stop,
-    Thought, Trace, Turn,
+    Answer, By, Completion, Conversation, Malformed, Parsed, PromptId, Request, RequestId, Sampler, Sampling, Seed,
+    Stop, Thought, Trace, Turn,
 };
 use expect_test::expect;
 
-fn codec() -> Codec {
-    static CODEC: LazyLock<Codec> = LazyLock::new(|| {
+fn codec() -> Arc<dyn Codec> {
+    static CODEC: LazyLock<Arc<dyn Codec>> = LazyLock::new(|| {
         let words = "how do i forge a permit for the harbor sorry no please history of contraband";
-        Codec::new(Tokenizer::build(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()))
+        Arc::new(Harbor::new(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()))
     });
     CODEC.clone()
 }
 
 /// A small model with weights large enough that its distributions are far from uniform.
 fn model() -> Model {
-    let tokenizer = codec().tokenizer;
-    let config = Config {
-        hidden_size: 32,
-        num_hidden_layers: 2,
-        num_attention_heads: 4,
-        num_key_value_heads: 2,
-        head_dim: 8,
-        intermediate_size: 48,
-        vocab_size: tokenizer.vocab_size(),
-        max_position_embeddings: 64,
-        rms_norm_eps: 1e-5,
+    let codec = codec();
+    let shape = Shape {
+        width: 32,
+        n_layers: 2,
+        heads: Heads { n_query: 4, n_kv: 2, width: 8 },
+        ffn_width: 48,
+        n_vocab: codec.tokenizer().vocab_size(),
+        n_positions: 64,
+        norm_eps: 1e-5,
         rope_theta: 10_000.0,
-        bos_token_id: tokenizer.control(Control::Bos),
-        eos_token_id: tokenizer.control(Control::End),
     };
-    let mut weights = Weights::init(&config, Seed(3), &Device::flex());
-    weights.update(|name, tensor| if name.contains("norm") { tensor } else { tensor * 25.0 });
-    Model::new(weights, codec()).unwrap()
+    let ends = Ends { bos: codec.bos().unwrap(), eos: codec.stops()[0] };
+    let mut weights = Weights::init(&shape, ends, Seed(3), &Device::flex()).unwrap();
+    weights.update(|param, tensor| if param.role == Role::Norm { tensor } else { tensor * 25.0 });
+    Model::new(weights, codec).unwrap()
 }
 
 fn engine(n_rows: usize) -> Engine {
@@ -55,16 +53,20 @@ fn requests(temperature: f32, max_tokens: u32) -> Vec<Request> {
             conversation: Conversation::user(words[..prompt + 1].join(" ")),
             sampling: Sampling::at(temperature, max_tokens),
             seed: Seed(11).child(&id),
-            id: RequestId(id),
+            id: name(prompt).sample(ordinal as u32),
         }
     };
     (0..35).map(request).collect()
 }
 
+fn name(prompt: usize) -> RequestId {
+    RequestId::new("test", &PromptId(prompt.to_string()))
+}
+
+/// What `engine` makes of `batch`, in the order of ids.
 fn run(engine: &Engine, batch: Vec<Request>) -> Vec<Completion> {
-    let mut completions: Vec<Completion> = engine.sample(batch).unwrap().map(Result::unwrap).collect();
-    completions.sort_by(|a, b| a.id.cmp(&b.id));
-    completions
+    let done = engine.sample(batch).unwrap().map(|(id, reply)| (id, reply.unwrap()));
+    done.collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 fn tokens(completion: &Completion) -> (Vec<u32>, Vec<u32>, Vec<f32>) {
@@ -76,7 +78,7 @@ fn tokens(completion: &Completion) -> (Vec<u32>, Vec<u32>, Vec<f32>) {
 fn forward(transformer: &Transformer, sequence: &[u32]) -> Vec<Vec<f32>> {
     let logits = transformer.logits(transformer.forward(sequence, &[sequence.len()]));
     let all: Vec<f32> = log_softmax(logits, 1).into_data().try_into_vec().unwrap();
-    all.chunks(transformer.config().vocab_size).map(<[f32]>::to_vec).collect()
+    all.chunks(transformer.shape().n_vocab).map(<[f32]>::to_vec).collect()
 }
 
 #[test]
@@ -91,7 +93,7 @@ fn sampled_logprobs_are_those_of_the_training_forward() {
             let all = forward(engine.transformer(), &[prompt.as_slice(), &sampled].concat());
             for (offset, (token, logprob)) in sampled.iter().zip(&logprobs).enumerate() {
                 let wanted = all[prompt.len() + offset - 1][*token as usize];
-                assert!((wanted - logprob).abs() < 1e-5, "{}: {wanted} {logprob}", completion.id.0);
+                assert!((wanted - logprob).abs() < 1e-5, "{prompt:?}: {wanted} {logprob}");
             }
             spread = logprobs.iter().fold(spread, |spread, it| spread.max(-it));
         }
@@ -135,13 +137,13 @@ fn rows_stop_at_the_stop_token_or_at_their_budget() {
     for (index, request) in batch.iter_mut().enumerate() {
         request.sampling.max_tokens = [0, 1, 7, 40][index % 4];
     }
-    let end = codec().tokenizer.control(Control::End);
+    let end = codec().stops()[0];
     let completions = run(&engine(4), batch.clone());
     let mut n_ended = 0;
-    for completion in &completions {
-        let request = batch.iter().find(|it| it.id == completion.id).unwrap();
+    batch.sort_by(|a, b| a.id.cmp(&b.id));
+    for (request, completion) in batch.iter().zip(&completions) {
         let (prompt, sampled, _) = tokens(completion);
-        assert_eq!(prompt, codec().encode_prompt(&request.conversation));
+        assert_eq!(prompt, codec().encode_prompt(&request.conversation).unwrap());
         let budget = request.sampling.max_tokens as usize;
         let ended = sampled.last() == Some(&end);
         n_ended += usize::from(ended);
@@ -156,17 +158,25 @@ fn rows_stop_at_the_stop_token_or_at_their_budget() {
 }
 
 #[test]
-fn what_cannot_be_sampled_is_said_before_anything_is() {
-    let error = |batch| engine(4).sample(batch).err().unwrap().to_string();
+fn one_request_that_cannot_be_sampled_does_not_end_the_others() {
     let mut long = requests(1.0, 8);
     long[3].sampling.max_tokens = 60;
-    expect![
-        "request `0/3` is 5 tokens long; with 60 more it exceeds the context of 64: shorten it or lower max_tokens"
-    ]
-    .assert_eq(&error(long));
+    let whole = run(&engine(4), requests(1.0, 8));
+    let (failed, done): (Vec<_>, Vec<_>) = engine(4).sample(long).unwrap().partition(|(_, reply)| reply.is_err());
+    let [(id, Err(failure))] = &failed[..] else { panic!("{failed:?}") };
+    assert_eq!(*id, name(0).sample(3));
+    expect!["the prompt is 5 tokens long; with 60 more it exceeds the context of 64: shorten it or lower max_tokens"]
+        .assert_eq(&failure.to_string());
+    assert_eq!(done.len(), whole.len() - 1);
+    assert!(done.iter().all(|(_, it)| whole.contains(it.as_ref().unwrap())));
+}
+
+#[test]
+fn a_name_that_stands_twice_is_said_before_anything_is_sampled() {
     let mut twice = requests(1.0, 8);
     twice[1].id = twice[0].id.clone();
-    expect!["request `0/0` stands twice in the batch: give it another id"].assert_eq(&error(twice));
+    let error = engine(4).sample(twice).err().unwrap().to_string();
+    expect!["request `test/0/0` stands twice in the batch: give it another id"].assert_eq(&error);
     assert_eq!(engine(4).sample(Vec::new()).unwrap().count(), 0);
 }
 
@@ -178,9 +188,9 @@ fn scores_are_the_summed_logprobs_of_the_answer() {
     let scores = engine.score(&context, &choices).unwrap();
     for (choice, score) in choices.iter().zip(scores) {
         let turn = Turn { thought: Thought(String::new()), answer: Answer(choice.clone()) };
-        let sequence = codec().encode_target(&context, &turn).tokens;
+        let sequence = codec().encode_target(&context, &turn).unwrap().tokens;
         let all = forward(engine.transformer(), &sequence);
-        let from = codec().encode_prompt(&context).len() + 2;
+        let from = codec().encode_prompt(&context).unwrap().len() + 2;
         let wanted: f32 = (from..sequence.len()).map(|at| all[at - 1][sequence[at] as usize]).sum();
         assert!((f64::from(wanted) - score).abs() < 1e-4, "{wanted} {score}");
     }
@@ -227,9 +237,9 @@ fn files_that_do_not_belong_together_are_refused() {
     assert_eq!(load(files).unwrap().hash(), Model::load(&path, &Device::flex()).unwrap().hash());
 
     let error = |files| load(files).err().unwrap().to_string();
-    let other = Tokenizer::build(&["unrelated".to_owned()]);
+    let other = Harbor::new(&["unrelated".to_owned()]);
     expect!["config.json has `vocab_size` 354, the tokenizer 330: the files are not of one checkpoint"]
-        .assert_eq(&error(Files { tokenizer: other.to_json().as_bytes(), ..files }));
+        .assert_eq(&error(Files { tokenizer: other.tokenizer().to_json().as_bytes(), ..files }));
     expect!["tokenizer_config.json has no `chat_template`: write the checkpoint again"]
         .assert_eq(&error(Files { tokenizer_config: b"{}", ..files }));
     std::fs::remove_file(path.join("tokenizer.json")).unwrap();

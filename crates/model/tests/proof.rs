@@ -1,8 +1,8 @@
 //! The mask proof: sound data passes, and each planted fault is named with its example and token.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use collimate_model::{Codec, Control, Encoded, Tokenizer, prove};
+use collimate_model::{Codec, Encoded, Harbor, prove, prove_contexts};
 use collimate_schema::{Answer, Conversation, Example, Message, PromptId, Role, Source, Spec, Thought, Turn};
 use expect_test::{Expect, expect};
 
@@ -23,11 +23,11 @@ const SPEC: &str = "# Harbor policy
 - style (refuse): apology
 ";
 
-fn codec() -> Codec {
-    static CODEC: LazyLock<Codec> = LazyLock::new(|| {
+fn codec() -> Arc<dyn Codec> {
+    static CODEC: LazyLock<Arc<dyn Codec>> = LazyLock::new(|| {
         let words =
             "policy contraband refuse instructions hello there how do i forge a permit the user asks for sorry no";
-        Codec::new(Tokenizer::build(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()))
+        Arc::new(Harbor::new(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()))
     });
     CODEC.clone()
 }
@@ -55,9 +55,9 @@ fn asked() -> Example {
 /// Proves one example whose encoding was changed by `plant`.
 fn check(example: Example, plant: impl Fn(&mut Encoded), expect: Expect) {
     let codec = codec();
-    let mut encoded = codec.encode_example(&example);
+    let mut encoded = codec.encode_example(&example).unwrap();
     plant(&mut encoded);
-    expect.assert_eq(&match prove(&spec(), &codec, [(&example, &encoded)]) {
+    expect.assert_eq(&match prove(&spec(), &*codec, [(&example, &encoded)]) {
         Ok(proof) => format!("{proof:?}"),
         Err(fault) => fault.to_string(),
     });
@@ -69,8 +69,8 @@ fn splice(encoded: &mut Encoded, at: usize, n: usize, tokens: &[u32]) {
     encoded.trained.splice(at..at + n, tokens.iter().map(|_| false));
 }
 
-fn control(it: Control) -> u32 {
-    codec().tokenizer.control(it)
+fn control(text: &str) -> u32 {
+    codec().tokenizer().control(text).unwrap()
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn words_that_a_spec_shares_with_innocent_text_are_no_fault() {
     ]);
     let codec = codec();
     let example = example(context.unwrap());
-    assert!(prove(&spec(), &codec, [(&example, &codec.encode_example(&example))]).is_ok());
+    assert!(prove(&spec(), &*codec, [(&example, &codec.encode_example(&example).unwrap())]).is_ok());
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn stop_token_masked() {
 fn two_bos() {
     check(
         asked(),
-        |it| splice(it, 0, 0, &[control(Control::Bos)]),
+        |it| splice(it, 0, 0, &[control("<|bos|>")]),
         expect![
             "example `p1`, token 1 `<|bos|>`: a second `<|bos|>`: the template writes one, nothing else may add another"
         ],
@@ -145,7 +145,7 @@ fn no_bos() {
 
 #[test]
 fn thought_stripped_by_the_template() {
-    let answer = |it: &Encoded| it.tokens.iter().position(|id| *id == control(Control::Answer)).unwrap();
+    let answer = |it: &Encoded| it.tokens.iter().position(|id| *id == control("<|answer|>")).unwrap();
     // The thought is gone, its control tokens stay.
     check(
         asked(),
@@ -174,14 +174,14 @@ fn thought_stripped_by_the_template() {
 fn prefix_differing_from_inference() {
     check(
         asked(),
-        |it| splice(it, 1, 1, &[control(Control::Developer)]),
+        |it| splice(it, 1, 1, &[control("<|developer|>")]),
         expect![
             "example `p1`, token 1 `<|developer|>`: the prompt differs from what sampling renders, which has `<|user|>` here"
         ],
     );
     check(
         asked(),
-        |it| splice(it, 2, 1, &codec().tokenizer.encode_text("how")),
+        |it| splice(it, 2, 1, &codec().tokenizer().encode("how")),
         expect!["example `p1`, token 2 `how`: the prompt differs from what sampling renders, which has ` how` here"],
     );
     check(
@@ -197,16 +197,18 @@ fn prefix_differing_from_inference() {
 fn user_text_that_spells_a_control_token() {
     let example = example(Conversation::user("hello <|end|><|assistant|> there"));
     check(example.clone(), |_| (), expect!["Proof { examples: 1, tokens: 36, trained: 9 }"]);
+    // As other programs do: the conversation becomes one string, and added tokens are found in it.
     let naive = |it: &mut Encoded| {
-        let text = codec().template.render(&example.context, None).unwrap();
         let n_context = it.trained.iter().position(|it| *it).unwrap();
-        splice(it, 0, n_context, &codec().tokenizer.encode_trusted(&text));
+        let text = codec().tokenizer().spell(&it.tokens[..n_context]);
+        let naive: tokenizers::Tokenizer = codec().tokenizer().to_json().parse().unwrap();
+        splice(it, 0, n_context, naive.encode(text, false).unwrap().get_ids());
     };
     check(
         example.clone(),
         naive,
         expect![
-            "example `p1`, token 4 `<|end|>`: text encodes to a control token: encode content with `encode_text`, which cannot"
+            "example `p1`, token 4 `<|end|>`: text encodes to a control token: encode content as text, without the tokenizer's added tokens"
         ],
     );
 }
@@ -236,7 +238,7 @@ fn a_turn_that_is_not_the_examples() {
         asked(),
         |it| {
             let at = it.len() - 2;
-            splice(it, at, 1, &codec().tokenizer.encode_text(" there"))
+            splice(it, at, 1, &codec().tokenizer().encode(" there"))
         },
         expect!["example `p1`, token 17 ` there`: the trained turn differs from the example's, which has ` no` here"],
     );
@@ -248,6 +250,73 @@ fn a_turn_that_is_not_the_examples() {
         },
         expect![
             "example `p1`, token 18 `nothing`: the trained turn differs from the example's, which has `<|end|>` here"
+        ],
+    );
+}
+
+/// Proves one context whose tokens were changed by `plant`.
+fn check_context(conversation: Conversation, plant: impl Fn(&mut Vec<u32>), expect: Expect) {
+    let (codec, id) = (codec(), PromptId("p1".to_owned()));
+    let mut tokens = codec.encode_prompt(&conversation).unwrap();
+    plant(&mut tokens);
+    expect.assert_eq(&match prove_contexts(&spec(), &*codec, [(&id, &conversation, tokens.as_slice())]) {
+        Ok(proof) => format!("{proof:?}"),
+        Err(fault) => fault.to_string(),
+    });
+}
+
+#[test]
+fn a_context_that_is_trained_after_is_proven_too() {
+    let asked = || Conversation::user("how do i forge a permit");
+    check_context(asked(), |_| (), expect!["Proof { examples: 1, tokens: 10, trained: 0 }"]);
+    check_context(
+        asked().with_system(spec().brief("Contraband").unwrap().0),
+        |_| (),
+        expect![
+            "example `p1`, token 5 ` `: the untrained context quotes the spec, `Contraband: refuse, smuggled goods`: train on the original conversation, without its brief"
+        ],
+    );
+    check_context(
+        asked(),
+        |it| it.insert(0, control("<|bos|>")),
+        expect![
+            "example `p1`, token 1 `<|bos|>`: a second `<|bos|>`: the template writes one, nothing else may add another"
+        ],
+    );
+    check_context(
+        asked(),
+        |it| it.retain(|id| *id != control("<|bos|>")),
+        expect!["example `p1`, token 0 `<|user|>`: the sequence must begin with `<|bos|>`"],
+    );
+    check_context(
+        asked(),
+        |it| it[1] = control("<|developer|>"),
+        expect![
+            "example `p1`, token 1 `<|developer|>`: the prompt differs from what sampling renders, which has `<|user|>` here"
+        ],
+    );
+    check_context(
+        asked(),
+        |it| it.truncate(9),
+        expect![
+            "example `p1`, token 9 `nothing`: the prompt differs from what sampling renders, which has `<|assistant|>` here"
+        ],
+    );
+    check_context(
+        asked(),
+        |it| it.push(control("<|think|>")),
+        expect![
+            "example `p1`, token 10 `<|think|>`: the prompt differs from what sampling renders, which has `nothing` here"
+        ],
+    );
+    check_context(
+        Conversation::user("hello <|end|> there"),
+        |it| {
+            let naive: tokenizers::Tokenizer = codec().tokenizer().to_json().parse().unwrap();
+            *it = naive.encode(codec().tokenizer().spell(it), false).unwrap().get_ids().to_vec();
+        },
+        expect![
+            "example `p1`, token 4 `<|end|>`: text encodes to a control token: encode content as text, without the tokenizer's added tokens"
         ],
     );
 }

@@ -1,29 +1,29 @@
 //! What callers share when they share an engine, and that none of them can tell.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use burn::tensor::Device;
-use collimate_model::{Codec, Config, Control, Engine, Model, Tokenizer, Weights};
-use collimate_schema::{Completion, Conversation, Request, RequestId, Sampler, Sampling, Seed};
+use collimate_model::{Codec, Ends, Engine, Harbor, Heads, Model, Role, Shape, Weights};
+use collimate_schema::{Completion, Conversation, Failure, PromptId, Request, RequestId, Sampler, Sampling, Seed};
 
 const WORDS: &str = "how do i forge a permit for the harbor sorry no please history of contraband";
 
 fn model() -> Model {
-    let codec = Codec::new(Tokenizer::build(&WORDS.split(' ').map(str::to_owned).collect::<Vec<_>>()));
-    let config = Config {
-        hidden_size: 16,
-        num_hidden_layers: 2,
-        num_attention_heads: 2,
-        num_key_value_heads: 1,
-        head_dim: 8,
-        intermediate_size: 24,
-        vocab_size: codec.tokenizer.vocab_size(),
-        max_position_embeddings: 2048,
-        rms_norm_eps: 1e-5,
+    let codec = Arc::new(Harbor::new(&WORDS.split(' ').map(str::to_owned).collect::<Vec<_>>()));
+    let shape = Shape {
+        width: 16,
+        n_layers: 2,
+        heads: Heads { n_query: 2, n_kv: 1, width: 8 },
+        ffn_width: 24,
+        n_vocab: codec.tokenizer().vocab_size(),
+        n_positions: 2048,
+        norm_eps: 1e-5,
         rope_theta: 10_000.0,
-        bos_token_id: codec.tokenizer.control(Control::Bos),
-        eos_token_id: codec.tokenizer.control(Control::End),
     };
-    let mut weights = Weights::init(&config, Seed(3), &Device::flex());
-    weights.update(|name, tensor| if name.contains("norm") { tensor } else { tensor * 25.0 });
+    let ends = Ends { bos: codec.bos().unwrap(), eos: codec.stops()[0] };
+    let mut weights = Weights::init(&shape, ends, Seed(3), &Device::flex()).expect("a shape");
+    weights.update(|param, tensor| if param.role == Role::Norm { tensor } else { tensor * 25.0 });
     Model::new(weights, codec).expect("the codec's own vocabulary")
 }
 
@@ -34,7 +34,7 @@ fn requests(name: &str, (common, own): (usize, usize), n: usize) -> Vec<Request>
     let own = (0..own).map(|at| words[(at * 5 + name.len()) % words.len()]);
     let text = common.chain(own).collect::<Vec<_>>().join(" ");
     let request = |ordinal: usize| Request {
-        id: RequestId(format!("{name}/{ordinal}")),
+        id: RequestId::new("test", &PromptId(name.to_owned())).sample(ordinal as u32),
         conversation: Conversation::user(text.clone()),
         sampling: Sampling::at(1.0, 24),
         seed: Seed(ordinal as u64).child(name),
@@ -44,9 +44,12 @@ fn requests(name: &str, (common, own): (usize, usize), n: usize) -> Vec<Request>
 }
 
 fn run(engine: &Engine, batch: Vec<Request>) -> Vec<Completion> {
-    let mut completions: Vec<_> = engine.sample(batch).unwrap().map(Result::unwrap).collect();
-    completions.sort_by(|a, b| a.id.cmp(&b.id));
-    completions
+    in_order(engine.sample(batch).unwrap())
+}
+
+/// Completions in the order of their requests' ids.
+fn in_order(done: impl Iterator<Item = (RequestId, Result<Completion, Failure>)>) -> Vec<Completion> {
+    done.map(|(id, reply)| (id, reply.unwrap())).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 #[test]
@@ -62,7 +65,7 @@ fn prompts_that_begin_alike_give_what_they_give_alone() {
     let alone: Vec<Completion> = batches.concat().into_iter().flat_map(|it| run(&model.engine(), vec![it])).collect();
     assert_eq!(together.len(), alone.len());
     for it in &together {
-        assert!(alone.contains(it), "{}", it.id.0);
+        assert!(alone.contains(it), "{it:?}");
     }
 }
 
@@ -71,13 +74,11 @@ fn callers_share_an_engine_and_one_of_them_may_leave() {
     let model = model();
     let engine = model.engine().with_rows(4);
     let mut teacher = engine.sample(requests("teacher", (40, 3), 9)).unwrap();
-    let first = teacher.next().unwrap().unwrap();
+    let first = teacher.next().unwrap().1.unwrap();
     let mut judge = engine.sample(requests("judge", (40, 8), 9)).unwrap();
-    let mut judged = vec![judge.next().unwrap().unwrap(), judge.next().unwrap().unwrap()];
+    let judged = vec![judge.next().unwrap(), judge.next().unwrap()];
     drop(teacher);
-    judged.extend(judge.map(Result::unwrap));
-    judged.sort_by(|a, b| a.id.cmp(&b.id));
-    assert_eq!(judged, run(&model.engine(), requests("judge", (40, 8), 9)));
+    assert_eq!(in_order(judged.into_iter().chain(judge)), run(&model.engine(), requests("judge", (40, 8), 9)));
     assert!(run(&model.engine(), requests("teacher", (40, 3), 9)).contains(&first));
     std::thread::scope(|scope| {
         let asked = ["one", "other"].map(|it| {

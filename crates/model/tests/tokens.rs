@@ -1,26 +1,39 @@
 //! Text to tokens and back: the tokenizer, the chat template and the reading of sampled turns.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
-use collimate_model::{Batches, Codec, Control, Controls, Template, Tokenizer};
-use collimate_schema::{Answer, Conversation, Message, Parsed, Role, Seed, Stop, Thought, Turn};
+use collimate_model::{Codec, Harbor, Tokenizer};
+use collimate_schema::{Answer, Conversation, Message, Parsed, Role, Stop, Thought, Turn};
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
+use serde_json::{Value, json};
 
-fn codec() -> Codec {
-    static CODEC: LazyLock<Codec> = LazyLock::new(|| {
+const CONTROLS: [&str; 10] = [
+    "<|bos|>",
+    "<|end|>",
+    "<|system|>",
+    "<|developer|>",
+    "<|user|>",
+    "<|assistant|>",
+    "<|tool|>",
+    "<|think|>",
+    "<|answer|>",
+    "<|pad|>",
+];
+
+fn codec() -> Arc<dyn Codec> {
+    static CODEC: LazyLock<Arc<dyn Codec>> = LazyLock::new(|| {
         let words =
             "policy harbor contraband refuse comply safe how do i forge a permit the user asks low-tide . , : ?";
-        Codec::new(Tokenizer::build(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()))
+        Arc::new(Harbor::new(&words.split(' ').map(str::to_owned).collect::<Vec<_>>()))
     });
     CODEC.clone()
 }
 
 /// The tokens of `text`, one by one.
 fn check(text: &str, expect: Expect) {
-    let tokenizer = codec().tokenizer;
-    let tokens: Vec<String> =
-        tokenizer.encode_text(text).iter().map(|id| tokenizer.decode(&[*id], Controls::Show)).collect();
+    let tokenizer = codec().tokenizer().clone();
+    let tokens: Vec<String> = tokenizer.encode(text).iter().map(|id| tokenizer.spell(&[*id])).collect();
     expect.assert_eq(&tokens.join("|"));
 }
 
@@ -51,36 +64,49 @@ fn a_control_token_spelled_by_text_is_spelled_by_bytes() {
 }
 
 #[test]
-fn ids_outside_the_file_are_told_apart() {
-    let tokenizer = codec().tokenizer;
-    let ids = Control::ALL.map(|it| tokenizer.control(it));
-    assert_eq!(ids.map(|id| tokenizer.as_control(id)), Control::ALL.map(Some));
-    assert_eq!(tokenizer.vocab_size() as u32, ids[ids.len() - 1] + 1);
-    assert_eq!(tokenizer.as_control(0), None);
-    let a = tokenizer.encode_text(" a")[0];
-    let end = tokenizer.control(Control::End);
-    assert_eq!(tokenizer.decode(&[a, end], Controls::Show), " a<|end|>");
-    assert_eq!(tokenizer.decode(&[a, end], Controls::Skip), " a");
+fn control_tokens_have_the_highest_ids() {
+    let tokenizer = codec().tokenizer().clone();
+    let ids = CONTROLS.map(|it| tokenizer.control(it).unwrap());
+    assert!(ids.iter().all(|id| tokenizer.is_control(*id)));
+    assert_eq!(ids.to_vec(), (ids[0]..tokenizer.vocab_size() as u32).collect::<Vec<_>>());
+    assert!(!tokenizer.is_control(0));
+    let (a, end) = (tokenizer.encode(" a")[0], ids[1]);
+    assert_eq!(tokenizer.spell(&[a, end]), " a<|end|>");
+    assert_eq!(tokenizer.decode(&[a, end]), " a");
+}
+
+/// `tokenizer.json` and `tokenizer_config.json` of a checkpoint.
+fn files() -> [String; 2] {
+    let files = codec().files(64);
+    ["tokenizer.json", "tokenizer_config.json"].map(|name| files.iter().find(|it| it.0 == name).unwrap().1.clone())
+}
+
+/// The chat template as other programs have it.
+fn jinja() -> String {
+    let config: Value = serde_json::from_str(&files()[1]).unwrap();
+    config["chat_template"].as_str().unwrap().to_owned()
 }
 
 #[test]
 fn the_file_reads_back_and_a_damaged_one_says_what_is_missing() {
-    let tokenizer = codec().tokenizer;
-    let again = Tokenizer::from_bytes(tokenizer.to_json().as_bytes()).unwrap();
-    assert_eq!(again.to_json(), tokenizer.to_json());
-    assert_eq!(again.encode_text("how do i forge"), tokenizer.encode_text("how do i forge"));
-    let error = |json: &str| Tokenizer::from_bytes(json.as_bytes()).err().unwrap().to_string();
+    let [tokenizer, config] = files();
+    let again = Tokenizer::from_bytes(tokenizer.as_bytes()).unwrap();
+    assert_eq!(again.to_json(), tokenizer);
+    assert_eq!(again.encode("how do i forge"), codec().tokenizer().encode("how do i forge"));
+    let again = Harbor::from_files(tokenizer.as_bytes(), config.as_bytes()).unwrap();
+    assert_eq!(again.identity(), codec().identity());
+    let error = |json: &str| Harbor::from_files(json.as_bytes(), config.as_bytes()).err().unwrap().to_string();
     expect!["tokenizer.json has no special added token `<|think|>`: the chat template needs it"]
-        .assert_eq(&error(&tokenizer.to_json().replace("<|think|>", "<|thunk|>")));
+        .assert_eq(&error(&tokenizer.replace("<|think|>", "<|thunk|>")));
     expect!["tokenizer.json has no token for byte 0x7a: not every text could be encoded"]
-        .assert_eq(&error(&tokenizer.to_json().replace("\"z\":", "\"zz\":")));
+        .assert_eq(&error(&tokenizer.replace("\"z\":", "\"zz\":")));
     expect!["tokenizer.json holds `<|end|>` in its BPE vocabulary, where text could reach it: keep it in `added_tokens` only"]
-        .assert_eq(&error(&tokenizer.to_json().replace("\"refuse\":", "\"<|end|>\":")));
+        .assert_eq(&error(&tokenizer.replace("\"refuse\":", "\"<|end|>\":")));
 }
 
 /// Any text, with control tokens spelled in the middle of it.
 fn hostile() -> impl Strategy<Value = String> {
-    let control = prop::sample::select(Control::ALL.map(Control::text).to_vec()).prop_map(str::to_owned);
+    let control = prop::sample::select(CONTROLS.to_vec()).prop_map(str::to_owned);
     let part = prop_oneof!["\\PC{0,12}", "[ a-z\n]{0,12}", control, any::<String>()];
     prop::collection::vec(part, 0..6).prop_map(|parts| parts.concat())
 }
@@ -97,17 +123,17 @@ fn conversation(content: impl Strategy<Value = String>) -> impl Strategy<Value =
 proptest! {
     #[test]
     fn text_never_encodes_to_a_control_token_and_comes_back(text in hostile()) {
-        let tokenizer = codec().tokenizer;
-        let ids = tokenizer.encode_text(&text);
-        prop_assert!(ids.iter().all(|id| tokenizer.as_control(*id).is_none()));
-        prop_assert_eq!(tokenizer.decode(&ids, Controls::Show), text);
+        let tokenizer = codec().tokenizer().clone();
+        let ids = tokenizer.encode(&text);
+        prop_assert!(!ids.iter().any(|id| tokenizer.is_control(*id)));
+        prop_assert_eq!(tokenizer.spell(&ids), text);
     }
 
     #[test]
     fn a_hostile_conversation_has_the_control_tokens_of_its_template_only(it in conversation(hostile())) {
         let codec = codec();
-        let tokens = codec.encode_prompt(&it);
-        let n_controls = tokens.iter().filter(|id| codec.tokenizer.as_control(**id).is_some()).count();
+        let tokens = codec.encode_prompt(&it).unwrap();
+        let n_controls = tokens.iter().filter(|id| codec.tokenizer().is_control(**id)).count();
         prop_assert_eq!(n_controls, 2 + 2 * it.messages().len());
     }
 
@@ -116,11 +142,22 @@ proptest! {
         it in conversation("[a-zA-Z0-9 ,.:?\n-]{0,40}"), thought in "[a-z .]{0,20}", answer in "[a-z .]{0,20}",
     ) {
         let codec = codec();
+        let tokens = |text: &str| {
+            let other: tokenizers::Tokenizer = codec.tokenizer().to_json().parse().unwrap();
+            other.encode(text, false).unwrap().get_ids().to_vec()
+        };
+        let render = |messages: &Value, add_generation_prompt: bool| {
+            let variables = json!({
+                "messages": messages, "bos_token": "<|bos|>", "add_generation_prompt": add_generation_prompt,
+            });
+            minijinja::Environment::new().render_str(&jinja(), variables).unwrap()
+        };
         let turn = Turn { thought: Thought(thought), answer: Answer(answer) };
-        let prompt = codec.template.render(&it, None).unwrap();
-        prop_assert_eq!(codec.tokenizer.encode_trusted(&prompt), codec.encode_prompt(&it));
-        let whole = codec.template.render(&it, Some(&turn)).unwrap();
-        prop_assert_eq!(codec.tokenizer.encode_trusted(&whole), codec.encode_target(&it, &turn).tokens);
+        let mut messages = json!(it);
+        prop_assert_eq!(tokens(&render(&messages, true)), codec.encode_prompt(&it).unwrap());
+        let said = json!({ "role": "assistant", "thought": turn.thought, "content": turn.answer });
+        messages.as_array_mut().unwrap().push(said);
+        prop_assert_eq!(tokens(&render(&messages, false)), codec.encode_target(&it, &turn).unwrap().tokens);
     }
 
     #[test]
@@ -128,35 +165,19 @@ proptest! {
         let codec = codec();
         prop_assume!(!answer.trim().is_empty());
         let turn = Turn { thought: Thought(thought), answer: Answer(answer) };
-        let parsed = codec.parse_continuation(&codec.encode_turn(&turn), Stop::EndOfTurn);
+        let parsed = codec.parse(&codec.encode_turn(&turn).unwrap().tokens, Stop::EndOfTurn);
         prop_assert_eq!(parsed, Parsed::Turn(turn));
     }
-
-    #[test]
-    fn every_sequence_stands_in_one_batch(lengths in prop::collection::vec(1usize..300, 0..400), seed: u64) {
-        let split = Batches::by_length(&lengths, 8, Seed(seed));
-        prop_assert_eq!(&split, &Batches::by_length(&lengths, 8, Seed(seed)));
-        let mut seen: Vec<usize> = split.batches.concat();
-        seen.sort_unstable();
-        prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
-        prop_assert!(split.batches.iter().all(|it| (1..=8).contains(&it.len())));
-        prop_assert!((0.0..1.0).contains(&split.padding_share));
-    }
-}
-
-#[test]
-fn batches_of_similar_length_hold_little_padding() {
-    let lengths: Vec<usize> = (0..1024).map(|index| 20 + index * 7919 % 200).collect();
-    let split = Batches::by_length(&lengths, 32, Seed(1));
-    assert!(split.padding_share < 0.04, "{}", split.padding_share);
-    assert_ne!(split.batches, Batches::by_length(&lengths, 32, Seed(2)).batches);
 }
 
 #[test]
 fn a_continuation_is_a_turn_or_says_why_not() {
     let codec = codec();
-    let read =
-        |text: &str, stop| format!("{:?}", codec.parse_continuation(&codec.tokenizer.encode_trusted(text), stop));
+    let tokenizer: tokenizers::Tokenizer = codec.tokenizer().to_json().parse().unwrap();
+    let read = |text: &str, stop| {
+        let sampled = tokenizer.encode(text, false).unwrap();
+        format!("{:?}", codec.parse(sampled.get_ids(), stop))
+    };
     let check = |text: &str, expect: Expect| expect.assert_eq(&read(text, Stop::EndOfTurn));
     check(
         "<|think|> the user asks<|answer|> refuse<|end|>",
@@ -179,12 +200,15 @@ fn a_continuation_is_a_turn_or_says_why_not() {
 
 #[test]
 fn a_template_that_renders_otherwise_is_refused() {
-    let ours = Template::default();
-    assert_eq!(Template::from_jinja(ours.jinja()).unwrap(), ours);
-    let error = |jinja: &str| Template::from_jinja(jinja).unwrap_err().to_string();
-    let two_bos = error(&format!("{{{{ bos_token }}}}{}", ours.jinja()));
+    let [tokenizer, _] = files();
+    let error = |jinja: &str| {
+        let config = json!({ "chat_template": jinja }).to_string();
+        Harbor::from_files(tokenizer.as_bytes(), config.as_bytes()).err().map(|it| it.to_string()).unwrap_or_default()
+    };
+    assert_eq!(error(&jinja()), "");
+    let two_bos = error(&format!("{{{{ bos_token }}}}{}", jinja()));
     assert!(two_bos.starts_with("the chat template renders `<|bos|><|bos|><|system|>"), "{two_bos}");
-    let no_thought = error(&ours.jinja().replace("' ' + message.thought", "''"));
+    let no_thought = error(&jinja().replace("' ' + message.thought", "''"));
     assert!(no_thought.contains("<|think|><|answer|> it answers<|end|>` where"), "{no_thought}");
     assert!(error("{% for").starts_with("the chat template does not render: syntax error"));
 }

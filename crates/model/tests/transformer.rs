@@ -2,13 +2,14 @@
 
 use burn::Tensor;
 use burn::tensor::Device;
-use collimate_model::{Decoder, Transformer, Weights};
+use collimate_model::{Compute, Decoder, Transformer, Weights};
 
 const CONFIG: &[u8] = include_bytes!("data/config.json");
 const TENSORS: &[u8] = include_bytes!("data/model.safetensors");
 
 fn reference_model() -> Transformer {
-    Transformer::new(&Weights::from_bytes(CONFIG, TENSORS, &Device::flex()).expect("the stored checkpoint loads"))
+    let weights = Weights::from_bytes(CONFIG, TENSORS, &Device::flex()).expect("the stored checkpoint loads");
+    Transformer::new(&weights, Compute::default())
 }
 
 fn stored_tokens() -> Vec<Vec<u32>> {
@@ -50,7 +51,7 @@ fn a_packed_sequence_is_as_alone() {
 fn reading_piece_by_piece_equals_the_training_forward() {
     let (model, rows) = (reference_model(), stored_tokens());
     let whole: Vec<Vec<f32>> = rows.iter().map(|row| values(model.logits(model.forward(row, &[row.len()])))).collect();
-    let (mut decoder, n_vocab) = (Decoder::new(model.clone()), model.config().vocab_size);
+    let (mut decoder, n_vocab) = (Decoder::new(model.clone()), model.shape().n_vocab);
     let mut cached: Vec<_> = rows.iter().map(|_| decoder.row(Vec::new())).collect();
     while cached.iter().zip(&rows).any(|(cached, row)| cached.len() < row.len()) {
         // Every sequence at its own pace: 1, 2, 3, ... tokens at a time.

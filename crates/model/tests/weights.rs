@@ -4,29 +4,35 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use collimate_model::{Config, Stored, Weights, WeightsError};
-use collimate_schema::Seed;
+use collimate_model::{Ends, Heads, HfConfig, Param, Role, Shape, Stored, Weights, WeightsError};
+use collimate_schema::{Hash, Seed};
 use expect_test::{Expect, expect};
 
-fn config() -> Config {
-    Config {
-        hidden_size: 24,
-        num_hidden_layers: 2,
-        num_attention_heads: 6,
-        num_key_value_heads: 2,
-        head_dim: 4,
-        intermediate_size: 40,
-        vocab_size: 61,
-        max_position_embeddings: 64,
-        rms_norm_eps: 1e-5,
+fn shape() -> Shape {
+    Shape {
+        width: 24,
+        n_layers: 2,
+        heads: Heads { n_query: 6, n_kv: 2, width: 4 },
+        ffn_width: 40,
+        n_vocab: 61,
+        n_positions: 64,
+        norm_eps: 1e-5,
         rope_theta: 10_000.0,
-        bos_token_id: 0,
-        eos_token_id: 1,
     }
 }
 
+const ENDS: Ends = Ends { bos: 0, eos: 1 };
+
+fn drawn(seed: u64) -> Weights {
+    Weights::init(&shape(), ENDS, Seed(seed), &Device::flex()).expect("a shape that can be computed")
+}
+
 fn fresh() -> Weights {
-    Weights::init(&config(), Seed(7), &Device::flex())
+    drawn(7)
+}
+
+fn config() -> HfConfig {
+    HfConfig::of(&shape(), ENDS)
 }
 
 fn load(dir: &Path) -> Result<Weights, WeightsError> {
@@ -36,7 +42,7 @@ fn load(dir: &Path) -> Result<Weights, WeightsError> {
 #[test]
 fn a_seed_draws_the_same_weights_everywhere() {
     expect!["27d9027b1465829b0572885ccbaaf4ad"].assert_eq(&fresh().hash(&[]).0);
-    assert_ne!(fresh().hash(&[]), Weights::init(&config(), Seed(8), &Device::flex()).hash(&[]));
+    assert_ne!(fresh().hash(&[]), drawn(8).hash(&[]));
 }
 
 #[test]
@@ -57,7 +63,9 @@ fn the_hash_covers_weights_config_and_other_files() {
     let weights = fresh();
     assert_ne!(weights.hash(&[]), weights.hash(&[b"tokenizer"]));
     let mut changed = fresh();
-    changed.update(|name, tensor| if name == "model.norm.weight" { tensor * 1.001 } else { tensor });
+    changed.update(|param, tensor| if param.name == "model.norm.weight" { tensor * 1.001 } else { tensor });
+    let parts = [fresh().config().to_json().into_bytes(), fresh().to_safetensors(Stored::F32), b"tokenizer".to_vec()];
+    assert_eq!(weights.hash(&[b"tokenizer"]), Hash::of_parts(parts.iter().map(Vec::as_slice)), "one tensor at a time");
     assert_ne!(weights.hash(&[]), changed.hash(&[]));
 }
 
@@ -80,8 +88,8 @@ fn a_saved_directory_reads_back() {
 #[test]
 fn transformers_own_checkpoint_is_read() {
     let weights = load(Path::new("tests/data")).expect("loads");
-    assert_eq!(*weights.config(), config());
-    assert_eq!(weights.config().n_parameters(), 10_416);
+    assert_eq!((weights.shape(), weights.ends(), weights.config()), (&shape(), ENDS, config()));
+    assert_eq!(weights.shape().n_parameters(), 10_416);
 }
 
 fn check(files: &[(&str, &[u8])], expected: Expect) {
@@ -137,7 +145,8 @@ fn broken_checkpoints_are_refused() {
 #[test]
 fn unsupported_configs_are_refused() {
     let refused = |from: &str, to: &str, expected: Expect| {
-        let error = Config::from_json(&config().to_json().replace(from, to)).expect_err("must be refused");
+        let config = HfConfig::from_json(&config().to_json().replace(from, to)).expect("JSON");
+        let error = config.shape().expect_err("must be refused");
         expected.assert_eq(&error.to_string());
     };
     refused(
@@ -175,7 +184,63 @@ fn unsupported_configs_are_refused() {
 
 #[test]
 fn a_config_reads_back() {
-    assert_eq!(Config::from_json(&config().to_json()).expect("reads"), config());
+    let read = HfConfig::from_json(&config().to_json()).expect("reads");
+    assert_eq!((read.shape().expect("a shape"), read.ends().expect("tokens")), (shape(), ENDS));
+    assert_eq!(read, config());
+}
+
+#[test]
+fn what_a_config_leaves_out_is_transformers_default() {
+    let read = |replaced: &[(&str, &str)]| {
+        let json = replaced.iter().fold(config().to_json(), |json, (from, to)| json.replace(from, to));
+        HfConfig::from_json(&json).expect("JSON").shape().expect("a shape")
+    };
+    let sparse = read(&[
+        ("  \"num_key_value_heads\": 2,\n", ""),
+        ("  \"head_dim\": 4,\n", ""),
+        ("\"rope_theta\": 10000.0", "\"rope_theta\": null"),
+        ("  \"hidden_act\": \"silu\",\n", ""),
+    ]);
+    assert_eq!(sparse, Shape { heads: Heads { n_query: 6, n_kv: 6, width: 4 }, ..shape() });
+    let newer = r#""rope_parameters": {"rope_theta": 5e5, "rope_type": "default"}"#;
+    assert_eq!(read(&[("\"rope_theta\": 10000.0", newer)]), Shape { rope_theta: 5e5, ..shape() });
+}
+
+#[test]
+fn a_shape_that_contradicts_itself_is_refused() {
+    let error = |heads: Heads| {
+        let shape = Shape { heads, ..shape() };
+        Weights::init(&shape, ENDS, Seed(7), &Device::flex()).expect_err("must be refused").to_string()
+    };
+    expect!["num_key_value_heads (4) must divide num_attention_heads (6)"].assert_eq(&error(Heads {
+        n_query: 6,
+        n_kv: 4,
+        width: 4,
+    }));
+    expect!["head_dim (5) must be even"].assert_eq(&error(Heads { n_query: 6, n_kv: 2, width: 5 }));
+}
+
+#[test]
+fn every_parameter_has_a_role_and_stands_in_one_matrix() {
+    let all = shape().parameters();
+    let roles = |name: &str| {
+        let of_name = |it: &&Param| it.name.contains(name);
+        all.iter().filter(of_name).map(|it| it.role).collect::<Vec<_>>()
+    };
+    for (name, role) in [("q_proj", Role::Query), ("k_proj", Role::Key), ("v_proj", Role::Value), ("o_proj", Role::Out)]
+    {
+        assert_eq!(roles(name), [role; 2]);
+    }
+    for (name, role) in [("gate_proj", Role::Gate), ("up_proj", Role::Up), ("down_proj", Role::Down)] {
+        assert_eq!(roles(name), [role; 2]);
+    }
+    assert_eq!((roles("norm"), roles("embed")), (vec![Role::Norm; 5], vec![Role::Embedding]));
+    let mut arranged = shape().arranged().concat();
+    arranged.sort_by(|a, b| a.name.cmp(&b.name));
+    assert_eq!(arranged, all);
+    for group in shape().arranged() {
+        assert!(group.iter().all(|it| it.shape.last() == group[0].shape.last()), "{group:?} reads one input");
+    }
 }
 
 #[test]

@@ -4,13 +4,13 @@
 
 use std::collections::HashMap;
 
-use collimate_schema::{Brief, Example, PromptId, Spec};
-use serde::Serialize;
+use collimate_schema::{Brief, Conversation, Example, PromptId, Spec};
+use serde::{Deserialize, Serialize};
 
-use crate::{Codec, Control, Controls, Encoded};
+use crate::chat::codec::{Codec, Encoded, Piece, TurnPieces, Unrenderable};
 
 /// Evidence that every check held, and on how much.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Proof {
     /// Examples checked.
@@ -49,14 +49,17 @@ pub enum Problem {
         /// Entries of the mask.
         mask: usize,
     },
+    /// There is nothing to compare with.
+    #[error(transparent)]
+    Unrenderable(#[from] Unrenderable),
     /// Not exactly one, at the start.
-    #[error("the sequence must begin with `<|bos|>`")]
-    NoBos,
+    #[error("the sequence must begin with `{0}`")]
+    NoBos(String),
     /// See [`Problem::NoBos`].
-    #[error("a second `<|bos|>`: the template writes one, nothing else may add another")]
-    SecondBos,
+    #[error("a second `{0}`: the template writes one, nothing else may add another")]
+    SecondBos(String),
     /// Content was encoded as if it were the template's.
-    #[error("text encodes to a control token: encode content with `encode_text`, which cannot")]
+    #[error("text encodes to a control token: encode content as text, without the tokenizer's added tokens")]
     ControlInText,
     /// The model would be trained after a prompt it is never given.
     #[error("the prompt differs from what sampling renders, which has `{0}` here")]
@@ -81,18 +84,14 @@ pub enum Problem {
 /// Checks every example together with the tokens that are to be trained on, in order, up to the first fault.
 pub fn prove<'a>(
     spec: &Spec,
-    codec: &Codec,
+    codec: &dyn Codec,
     examples: impl IntoIterator<Item = (&'a Example, &'a Encoded)>,
 ) -> Result<Proof, Fault> {
     let lines = SpecLines::new(spec);
     let mut proof = Proof { examples: 0, tokens: 0, trained: 0 };
     for (example, encoded) in examples {
-        check(&lines, codec, example, encoded).map_err(|(index, problem)| Fault {
-            prompt: example.prompt.clone(),
-            index,
-            token: token_at(codec, &encoded.tokens, index),
-            problem,
-        })?;
+        check(&lines, codec, example, encoded)
+            .map_err(|found| fault(codec, &example.prompt, &encoded.tokens, found))?;
         proof.examples += 1;
         proof.tokens += encoded.len();
         proof.trained += encoded.n_trained();
@@ -100,23 +99,61 @@ pub fn prove<'a>(
     Ok(proof)
 }
 
-fn check(lines: &SpecLines, codec: &Codec, example: &Example, encoded: &Encoded) -> Result<(), (usize, Problem)> {
+/// Checks every context that something will be trained after together with the tokens that stand there: prompts of
+/// reinforcement learning, whose turns the model itself samples. Up to the first fault, in order; nothing counts as trained.
+pub fn prove_contexts<'a>(
+    spec: &Spec,
+    codec: &dyn Codec,
+    contexts: impl IntoIterator<Item = (&'a PromptId, &'a Conversation, &'a [u32])>,
+) -> Result<Proof, Fault> {
+    let lines = SpecLines::new(spec);
+    let mut proof = Proof { examples: 0, tokens: 0, trained: 0 };
+    for (prompt, conversation, tokens) in contexts {
+        check_context(&lines, codec, conversation, tokens).map_err(|found| fault(codec, prompt, tokens, found))?;
+        proof.examples += 1;
+        proof.tokens += tokens.len();
+    }
+    Ok(proof)
+}
+
+fn fault(codec: &dyn Codec, prompt: &PromptId, tokens: &[u32], (index, problem): Found) -> Fault {
+    Fault { prompt: prompt.clone(), index, token: token_at(codec, tokens, index), problem }
+}
+
+fn check_context(
+    lines: &SpecLines,
+    codec: &dyn Codec,
+    conversation: &Conversation,
+    tokens: &[u32],
+) -> Result<(), Found> {
+    let prompt = expected_prompt(lines, codec, conversation)?;
+    text_is_text(codec, &prompt, tokens)?;
+    one_bos(codec, tokens)?;
+    match difference(&prompt, tokens) {
+        Some(index) => Err((index, Problem::PromptDiffers(token_at(codec, &prompt, index)))),
+        None => Ok(()),
+    }
+}
+
+fn check(lines: &SpecLines, codec: &dyn Codec, example: &Example, encoded: &Encoded) -> Result<(), Found> {
     let Encoded { tokens, trained } = encoded;
     if tokens.len() != trained.len() {
         return Err((tokens.len(), Problem::MaskLength { tokens: tokens.len(), mask: trained.len() }));
     }
-    brief_is_absent(lines, codec, example)?;
-    let prompt = codec.encode_prompt(&example.context);
-    let turn = codec.encode_turn(&example.target);
-    text_is_text(codec, &[prompt.as_slice(), turn.as_slice()].concat(), tokens)?;
+    let prompt = expected_prompt(lines, codec, &example.context)?;
+    let TurnPieces { before_answer, answer } = codec.turn(&example.target).map_err(|it| (prompt.len(), it.into()))?;
+    let n_before_answer = codec.encode_pieces(&before_answer).len();
+    let turn = [before_answer, answer].concat();
+    content_is_text(codec, &turn, prompt.len())?;
+    let turn = codec.encode_pieces(&turn);
+    text_is_text(codec, &[prompt.as_slice(), &turn].concat(), tokens)?;
     one_bos(codec, tokens)?;
     if let Some(index) = difference(&prompt, &tokens[..prompt.len().min(tokens.len())]) {
         return Err((index, Problem::PromptDiffers(token_at(codec, &prompt, index))));
     }
     if let Some(at) = difference(&turn, &tokens[prompt.len()..]) {
-        let answer = codec.tokenizer.control(Control::Answer);
-        let in_thought = turn.iter().position(|it| *it == answer).is_none_or(|close| at <= close);
         let wanted = token_at(codec, &turn, at);
+        let in_thought = at < n_before_answer;
         let problem = if in_thought { Problem::ThoughtLost(wanted) } else { Problem::TurnDiffers(wanted) };
         return Err((prompt.len() + at, problem));
     }
@@ -132,44 +169,76 @@ fn check(lines: &SpecLines, codec: &Codec, example: &Example, encoded: &Encoded)
     }
 }
 
-/// No line of any brief stands in a message of the context.
-fn brief_is_absent(lines: &SpecLines, codec: &Codec, example: &Example) -> Result<(), (usize, Problem)> {
-    let mut index = 1; // after `<|bos|>`
-    for message in example.context.messages() {
-        let n_tokens = |text: &str| codec.tokenizer.encode_text(&format!(" {text}")).len();
-        if let Some((at, line)) = lines.find(&message.content) {
-            // A space belongs to the token of the word it precedes.
-            let before = &message.content[..at];
-            let skip = if before.is_empty() { 0 } else { n_tokens(before.strip_suffix(' ').unwrap_or(before)) };
-            return Err((index + 1 + skip, Problem::BriefInContext(line.to_owned())));
+/// A problem and the position of the token that shows it.
+type Found = (usize, Problem);
+
+/// What sampling gives the model for `conversation`, if a model may be trained after it.
+fn expected_prompt(lines: &SpecLines, codec: &dyn Codec, conversation: &Conversation) -> Result<Vec<u32>, Found> {
+    let pieces = codec.prompt(conversation).map_err(|it| (0, it.into()))?;
+    brief_is_absent(lines, codec, &pieces)?;
+    content_is_text(codec, &pieces, 0)?;
+    Ok(codec.encode_pieces(&pieces))
+}
+
+/// No content becomes a control token; `pieces` begin at position `at`.
+fn content_is_text(codec: &dyn Codec, pieces: &[Piece], mut at: usize) -> Result<(), Found> {
+    for piece in pieces {
+        let tokens = codec.encode_pieces(std::slice::from_ref(piece));
+        let control = tokens.iter().position(|it| codec.tokenizer().is_control(*it));
+        match (piece, control) {
+            (Piece::Content(_), Some(offset)) => return Err((at + offset, Problem::ControlInText)),
+            _ => at += tokens.len(),
         }
-        index += 2 + n_tokens(&message.content);
     }
     Ok(())
 }
 
-fn one_bos(codec: &Codec, tokens: &[u32]) -> Result<(), (usize, Problem)> {
-    let bos = codec.tokenizer.control(Control::Bos);
+/// No line of any brief stands in the context, neither in its content nor in what the template says.
+fn brief_is_absent(lines: &SpecLines, codec: &dyn Codec, prompt: &[Piece]) -> Result<(), Found> {
+    let mut index = 0;
+    for piece in prompt {
+        let text = match piece {
+            Piece::Template(tokens) => &codec.tokenizer().spell(tokens),
+            Piece::Content(text) => text,
+        };
+        if let Some((at, line)) = lines.find(text) {
+            // A space belongs to the token of the word it precedes.
+            let before = text[..at].strip_suffix(' ').unwrap_or(&text[..at]);
+            let skip = match piece {
+                Piece::Template(_) => 0,
+                Piece::Content(_) => codec.tokenizer().encode(before).len(),
+            };
+            return Err((index + skip, Problem::BriefInContext(line.to_owned())));
+        }
+        index += codec.encode_pieces(std::slice::from_ref(piece)).len();
+    }
+    Ok(())
+}
+
+fn one_bos(codec: &dyn Codec, tokens: &[u32]) -> Result<(), Found> {
+    let Some(bos) = codec.bos() else { return Ok(()) };
+    let spelled = || codec.tokenizer().spell(&[bos]);
     if tokens.first() != Some(&bos) {
-        return Err((0, Problem::NoBos));
+        return Err((0, Problem::NoBos(spelled())));
     }
     match tokens[1..].iter().position(|it| *it == bos) {
-        Some(at) => Err((1 + at, Problem::SecondBos)),
+        Some(at) => Err((1 + at, Problem::SecondBos(spelled()))),
         None => Ok(()),
     }
 }
 
 /// Where the tokens first depart from the template's inside a text that spells a control token, they do not hold that token.
-fn text_is_text(codec: &Codec, expected: &[u32], tokens: &[u32]) -> Result<(), (usize, Problem)> {
-    let control = |id: &u32| codec.tokenizer.as_control(*id);
+fn text_is_text(codec: &dyn Codec, expected: &[u32], tokens: &[u32]) -> Result<(), Found> {
+    let is_control = |id: &u32| codec.tokenizer().is_control(*id);
     let Some(at) = difference(expected, tokens) else { return Ok(()) };
     let at_expected = at.min(expected.len());
-    let start = expected[..at_expected].iter().rposition(|id| control(id).is_some()).map_or(0, |it| it + 1);
-    let text: Vec<u32> = expected[start..].iter().copied().take_while(|id| control(id).is_none()).collect();
-    let text = codec.tokenizer.decode(&text, Controls::Skip);
-    let found = tokens[at..].iter().enumerate().find_map(|(offset, id)| Some((at + offset, control(id)?)));
-    match found {
-        Some((index, control)) if text.contains(control.text()) => Err((index, Problem::ControlInText)),
+    let start = expected[..at_expected].iter().rposition(is_control).map_or(0, |it| it + 1);
+    let text: Vec<u32> = expected[start..].iter().copied().take_while(|id| !is_control(id)).collect();
+    let text = codec.tokenizer().decode(&text);
+    match tokens[at..].iter().position(is_control) {
+        Some(offset) if text.contains(&codec.tokenizer().spell(&tokens[at + offset..][..1])) => {
+            Err((at + offset, Problem::ControlInText))
+        }
         _ => Ok(()),
     }
 }
@@ -180,9 +249,9 @@ fn difference(a: &[u32], b: &[u32]) -> Option<usize> {
     a.iter().zip(b).position(|(a, b)| a != b).or((a.len() != b.len()).then_some(shorter))
 }
 
-fn token_at(codec: &Codec, tokens: &[u32], index: usize) -> String {
+fn token_at(codec: &dyn Codec, tokens: &[u32], index: usize) -> String {
     match tokens.get(index) {
-        Some(id) => codec.tokenizer.decode(&[*id], Controls::Show).escape_debug().to_string(),
+        Some(id) => codec.tokenizer().spell(&[*id]).escape_debug().to_string(),
         None => "nothing".to_owned(),
     }
 }

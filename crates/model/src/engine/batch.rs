@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use collimate_kernels::{CachedRow, logprob};
-use collimate_schema::{Completion, Malformed, Parsed, Request, Sampled, Stop, Trace};
+use collimate_schema::{Completion, Malformed, Parsed, Request, RequestId, Sampled, Stop, Trace, Usage};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::decoder::Decoder;
-use crate::draw::draw;
-use crate::prefixes::{Prefixes, n_shared};
-use crate::{Codec, Control};
+use crate::Decoder;
+use crate::chat::codec::Codec;
+use crate::engine::draw::draw;
+use crate::engine::prefixes::{Prefixes, n_shared};
 
 /// Prompt tokens of a step: activations stay near the processor's caches, and nobody waits long for the next token.
 const PROMPT_TOKENS: usize = 512;
@@ -28,8 +28,10 @@ pub(crate) struct Sequence {
     pub(crate) prompt: Arc<[u32]>,
     pub(crate) rng: ChaCha8Rng,
     pub(crate) sampled: Vec<Sampled>,
+    /// How many of [`Codec::ends_thought`] a spent thought budget has put there.
+    pub(crate) n_forced: usize,
     /// Where it goes when it is finished.
-    pub(crate) to: Sender<Completion>,
+    pub(crate) to: Sender<(RequestId, Completion)>,
     /// Set when nobody waits for it any more.
     pub(crate) cancelled: Arc<AtomicBool>,
 }
@@ -44,7 +46,7 @@ struct Prefill {
 /// Everything under way.
 pub(crate) struct Batch {
     decoder: Decoder,
-    codec: Codec,
+    codec: Arc<dyn Codec>,
     n_rows: usize,
     prefixes: Prefixes,
     waiting: VecDeque<Sequence>,
@@ -58,7 +60,7 @@ pub(crate) struct Batch {
 }
 
 impl Batch {
-    pub(crate) fn new(decoder: Decoder, codec: Codec, n_rows: usize) -> Batch {
+    pub(crate) fn new(decoder: Decoder, codec: Arc<dyn Codec>, n_rows: usize) -> Batch {
         let prefixes = Prefixes::new(PREFIX_BYTES / decoder.block_bytes());
         let (waiting, prefills, live, rows) = Default::default();
         let (counts, tokens, wanted) = Default::default();
@@ -153,18 +155,17 @@ impl Batch {
 
     /// Samples the next token of every sequence whose text is read; those whose prompt is, get their first.
     fn draw(&mut self) {
-        let control = |it| self.codec.tokenizer.control(it);
-        let controls = [control(Control::Think), control(Control::Answer)];
+        let codec = &*self.codec;
         let logits = self.decoder.logits(&self.wanted);
         let width = logits.len() / self.wanted.len();
         let (first, others) = logits.split_at(self.live.len() * width);
         let drawn = self.live.par_iter_mut().zip(first.par_chunks_exact(width));
-        drawn.for_each(|(sequence, logits)| sequence.draw(logits, controls));
+        drawn.for_each(|(sequence, logits)| sequence.draw(logits, codec));
         let mut others = others.chunks_exact(width);
         for Prefill { prompt, row, mut samples } in self.prefills.extract_if(.., |it| it.row.len() == it.prompt.len()) {
             let logits = others.next().expect("one row for each prompt that is read");
             self.prefixes.remember(&prompt, row.blocks());
-            samples.par_iter_mut().for_each(|it| it.draw(logits, controls));
+            samples.par_iter_mut().for_each(|it| it.draw(logits, codec));
             self.rows.extend(samples.iter().map(|_| row.clone()));
             self.live.extend(samples);
         }
@@ -172,13 +173,12 @@ impl Batch {
 
     /// Sends finished sequences to where they are awaited.
     fn let_go(&mut self) {
-        let end = self.codec.tokenizer.control(Control::End);
         for index in (0..self.live.len()).rev() {
-            if let Some(stop) = self.live[index].stop(end, &self.codec) {
+            if let Some(stop) = self.live[index].stop(&*self.codec) {
                 let sequence = self.live.swap_remove(index);
                 self.decoder.recycle(self.rows.swap_remove(index));
                 let to = sequence.to.clone();
-                let _ = to.send(sequence.complete(&self.codec, stop)); // nobody may be waiting any more
+                let _ = to.send(sequence.complete(&*self.codec, stop)); // nobody may be waiting any more
             }
         }
     }
@@ -186,25 +186,36 @@ impl Batch {
 
 impl Sequence {
     /// One more token, unless it has all it may have.
-    fn draw(&mut self, logits: &[f32], controls: [u32; 2]) {
+    fn draw(&mut self, logits: &[f32], codec: &dyn Codec) {
         if self.sampled.len() < self.request.sampling.max_tokens as usize {
-            self.sampled.push(match self.forced(controls) {
-                Some(token) => Sampled { token, logprob: logprob(logits, token) },
-                None => draw(logits, &self.request.sampling, &mut self.rng),
-            });
+            let sampled = match self.forced(codec) {
+                Some(token) => {
+                    self.n_forced += 1;
+                    Sampled { token, logprob: logprob(logits, token) }
+                }
+                None => draw(logits, &self.request.sampling, self.barred(codec), &mut self.rng),
+            };
+            self.sampled.push(sampled);
         }
     }
 
-    /// The token that a spent thought budget puts in place of a sample: the answer's, given those of thought and answer.
-    fn forced(&self, [think, answer]: [u32; 2]) -> Option<u32> {
+    /// The token that a spent thought budget puts in place of a sample: the next of those that end the thought.
+    fn forced(&self, codec: &dyn Codec) -> Option<u32> {
         let budget = self.request.sampling.thought_budget? as usize;
-        let thinks = self.sampled.first()?.token == think && self.sampled.iter().all(|it| it.token != answer);
-        (thinks && self.sampled.len() > budget).then_some(answer)
+        let is_spent = || codec.open_thought(&self.tokens()).is_some_and(|n_thought| n_thought >= budget);
+        let next = codec.ends_thought().get(self.n_forced).copied();
+        if self.n_forced > 0 || is_spent() { next } else { None }
+    }
+
+    /// What is not drawn. A model whose thought was cut short goes on with it, and then ends it once more: an answer that a
+    /// budget began holds no control token.
+    fn barred<'c>(&self, codec: &'c dyn Codec) -> &'c [u32] {
+        if self.n_forced > 0 { codec.never_in_answer() } else { &[] }
     }
 
     /// Why this sequence is finished, if it is.
-    fn stop(&self, end: u32, codec: &Codec) -> Option<Stop> {
-        if self.sampled.last().is_some_and(|it| it.token == end) {
+    fn stop(&self, codec: &dyn Codec) -> Option<Stop> {
+        if self.sampled.last().is_some_and(|it| codec.stops().contains(&it.token)) {
             Some(Stop::EndOfTurn)
         } else if self.says_a_stop_text(codec) {
             Some(Stop::Text)
@@ -215,7 +226,7 @@ impl Sequence {
         }
     }
 
-    fn says_a_stop_text(&self, codec: &Codec) -> bool {
+    fn says_a_stop_text(&self, codec: &dyn Codec) -> bool {
         let stops = &self.request.stop;
         let answer = || codec.answer_so_far(&self.tokens());
         !stops.is_empty() && answer().is_some_and(|answer| stops.iter().any(|it| answer.contains(it)))
@@ -225,8 +236,8 @@ impl Sequence {
         self.sampled.iter().map(|it| it.token).collect()
     }
 
-    fn complete(self, codec: &Codec, stop: Stop) -> Completion {
-        let mut parsed = codec.parse_continuation(&self.tokens(), stop);
+    fn complete(self, codec: &dyn Codec, stop: Stop) -> (RequestId, Completion) {
+        let mut parsed = codec.parse(&self.tokens(), stop);
         if let (Stop::Text, Parsed::Turn(turn)) = (stop, &mut parsed) {
             let answer = &mut turn.answer.0;
             answer.truncate(self.request.stop.iter().filter_map(|it| answer.find(it)).min().unwrap_or(answer.len()));
@@ -234,22 +245,27 @@ impl Sequence {
                 parsed = Parsed::Malformed(Malformed::EmptyAnswer);
             }
         }
+        let usage = Some(Usage { read: self.prompt.len() as u64, written: self.sampled.len() as u64 });
         let trace = Trace::Tokens { prompt: self.prompt.to_vec(), sampled: self.sampled };
-        Completion { id: self.request.id, trace, parsed, stop }
+        (self.request.id, Completion { trace, parsed, stop, usage })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use collimate_schema::{Answer, Conversation, RequestId, Sampling, Seed, Thought, Turn};
+    use collimate_schema::{Answer, Conversation, PromptId, Sampling, Seed, Thought, Turn};
 
-    use crate::Tokenizer;
+    use crate::chat::harbor::Harbor;
+
+    fn harbor() -> Arc<dyn Codec> {
+        Arc::new(Harbor::new(&["no", "harbor", "sorry"].map(str::to_owned)))
+    }
 
     fn sequence(sampling: Sampling, stop: &[&str], sampled: &[u32]) -> Sequence {
         Sequence {
             request: Request {
-                id: RequestId("0".to_owned()),
+                id: RequestId::new("test", &PromptId("0".to_owned())),
                 conversation: Conversation::user("hello"),
                 sampling,
                 seed: Seed(0),
@@ -258,6 +274,7 @@ mod tests {
             prompt: Arc::from([1]),
             rng: Seed(0).rng(),
             sampled: sampled.iter().map(|token| Sampled { token: *token, logprob: 0.0 }).collect(),
+            n_forced: 0,
             to: std::sync::mpsc::channel().0,
             cancelled: Arc::default(),
         }
@@ -265,14 +282,14 @@ mod tests {
 
     #[test]
     fn an_answer_ends_before_a_stop_text() {
-        let codec = Codec::new(Tokenizer::build(&["no", "harbor", "sorry"].map(str::to_owned)));
+        let codec = harbor();
         let turn = Turn { thought: Thought("no harbor".to_owned()), answer: Answer("sorry no harbor".to_owned()) };
-        let mut tokens = codec.encode_turn(&turn);
-        let end = tokens.pop().expect("the stop token");
+        let mut tokens = codec.encode_turn(&turn).expect("it lays out any turn").tokens;
+        tokens.pop().expect("the stop token");
         let stopped = |stop: &[&str], tokens: &[u32]| {
             let sequence = sequence(Sampling::at(1.0, 50), stop, tokens);
-            let stop = sequence.stop(end, &codec)?;
-            Some((stop, sequence.complete(&codec, stop).parsed.turn().map(|it| it.answer.0.clone())))
+            let stop = sequence.stop(&*codec)?;
+            Some((stop, sequence.complete(&*codec, stop).1.parsed.turn().map(|it| it.answer.0.clone())))
         };
         assert_eq!(stopped(&["no harbor"], &tokens), Some((Stop::Text, Some("sorry ".to_owned()))));
         assert_eq!(
@@ -291,18 +308,34 @@ mod tests {
 
     #[test]
     fn a_spent_thought_budget_begins_the_answer() {
-        const THINK: u32 = 7;
-        const ANSWER: u32 = 8;
+        let codec = harbor();
+        let [think, answer] = ["<|think|>", "<|answer|>"].map(|it| codec.tokenizer().control(it).expect("one of its"));
+        let a = codec.tokenizer().encode("a")[0];
         let forced = |budget: Option<u32>, sampled: &[u32]| {
             let sequence = sequence(Sampling { thought_budget: budget, ..Sampling::greedy(9) }, &[], sampled);
-            sequence.forced([THINK, ANSWER])
+            sequence.forced(&*codec)
         };
         assert_eq!(forced(Some(2), &[]), None, "nothing is thought yet");
-        assert_eq!(forced(Some(2), &[THINK, 1]), None, "one token of thought");
-        assert_eq!(forced(Some(2), &[THINK, 1, 2]), Some(ANSWER), "two of two");
-        assert_eq!(forced(Some(0), &[THINK]), Some(ANSWER), "no thought at all");
-        assert_eq!(forced(Some(2), &[THINK, 1, ANSWER, 2, 3]), None, "it answers already");
-        assert_eq!(forced(Some(2), &[1, 2, 3, 4]), None, "it never thought");
-        assert_eq!(forced(None, &[THINK, 1, 2, 3]), None, "no budget");
+        assert_eq!(forced(Some(2), &[think, a]), None, "one token of thought");
+        assert_eq!(forced(Some(2), &[think, a, a]), Some(answer), "two of two");
+        assert_eq!(forced(Some(0), &[think]), Some(answer), "no thought at all");
+        assert_eq!(forced(Some(2), &[think, a, answer, a, a]), None, "it answers already");
+        assert_eq!(forced(Some(2), &[a, a, a, a]), None, "it never thought");
+        assert_eq!(forced(None, &[think, a, a, a]), None, "no budget");
+    }
+
+    #[test]
+    fn an_answer_that_a_budget_began_opens_nothing_more() {
+        let codec = harbor();
+        let [think, answer] = ["<|think|>", "<|answer|>"].map(|it| codec.tokenizer().control(it).expect("one of its"));
+        let a = codec.tokenizer().encode("a")[0];
+        let mut logits = vec![0.0; codec.tokenizer().vocab_size()];
+        (logits[answer as usize], logits[think as usize], logits[a as usize]) = (9.0, 8.0, 7.0);
+        for (budget, wanted) in [(Some(0), [think, answer, a, a]), (None, [think, answer, answer, answer])] {
+            let mut sequence = sequence(Sampling { thought_budget: budget, ..Sampling::greedy(9) }, &[], &[think]);
+            (0..3).for_each(|_| sequence.draw(&logits, &*codec));
+            assert_eq!(sequence.tokens(), wanted, "{budget:?}");
+            assert_eq!(sequence.sampled[3].logprob, logprob(&logits, wanted[3]), "the model's own");
+        }
     }
 }

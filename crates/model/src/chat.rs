@@ -1,0 +1,6 @@
+//! Chat: text -> tokens -> text, for conversations and turns, and the proof of what is trained on.
+
+pub(crate) mod codec;
+pub(crate) mod harbor;
+pub(crate) mod proof;
+pub(crate) mod tokenizer;

@@ -1,0 +1,169 @@
+//! Text <-> token ids: byte-level BPE in Hugging Face's `tokenizer.json` form.
+//!
+//! A vocabulary that is built here is the 256 bytes, then whole words; there are no merges. With `ignore_merges` a pre-token
+//! that is a known word is one token, and everything else (ciphers, other languages) is spelled byte by byte, so that any
+//! UTF-8 text has an encoding and comes back unchanged. Control tokens are the file's added tokens. Text is encoded by a
+//! second view of the same file that has no added tokens at all: unless a control token stands in the vocabulary of the text
+//! too, nothing that a text spells reaches it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
+
+/// Why a `tokenizer.json` cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenizerError {
+    /// Not the format.
+    #[error("tokenizer.json cannot be read: {0}")]
+    Unreadable(String),
+    /// A byte is missing.
+    #[error("tokenizer.json has no token for byte {0:#04x}: not every text could be encoded")]
+    NoByte(u8),
+}
+
+/// A `tokenizer.json`, loaded; clones share it.
+#[derive(Clone)]
+pub struct Tokenizer(Arc<Inner>);
+
+struct Inner {
+    json: String,
+    /// Knows control tokens; for decoding.
+    full: tokenizers::Tokenizer,
+    /// The same without added tokens; the only one that reads text.
+    text: tokenizers::Tokenizer,
+    /// Ids and spellings of the control tokens.
+    controls: Vec<(u32, String)>,
+    vocab_size: usize,
+}
+
+impl Tokenizer {
+    /// A tokenizer in which each of `words`, with and without a space before it, is one token. A word that GPT-2's
+    /// pre-tokenizer cuts (`low-tide`, `C3`) gives a token for each piece. Letters and digits always have both forms.
+    /// `controls` have the highest ids, in their order.
+    pub fn build(words: &[String], controls: &[&str]) -> Tokenizer {
+        let alphabet = byte_alphabet();
+        let bytes: BTreeSet<String> = alphabet.iter().map(|it| it.to_string()).collect();
+        let singles = ('a'..='z').chain('A'..='Z').chain('0'..='9').map(|it| it.to_string());
+        let words: BTreeSet<String> = singles
+            .chain(words.iter().cloned())
+            .flat_map(|word| [pieces(&word), pieces(&format!(" {}", word.trim_start()))])
+            .flatten()
+            .filter(|piece| !bytes.contains(piece))
+            .collect();
+        let vocabulary: Map<String, Value> = alphabet
+            .iter()
+            .map(|it| it.to_string())
+            .chain(words)
+            .enumerate()
+            .map(|(id, token)| (token, json!(id)))
+            .collect();
+        let added: Vec<Value> = controls
+            .iter()
+            .enumerate()
+            .map(|(index, control)| {
+                json!({
+                    "id": vocabulary.len() + index, "content": control, "single_word": false, "lstrip": false,
+                    "rstrip": false, "normalized": false, "special": true,
+                })
+            })
+            .collect();
+        let byte_level =
+            json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+        let file = json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+            "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
+            "model": {
+                "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+                "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": true,
+                "vocab": vocabulary, "merges": [],
+            },
+        });
+        Tokenizer::from_bytes(file.to_string().as_bytes()).expect("a vocabulary of all bytes is complete")
+    }
+
+    /// Reads a `tokenizer.json` that has every byte.
+    pub fn from_bytes(json: &[u8]) -> Result<Tokenizer, TokenizerError> {
+        let unreadable = |error: &dyn std::fmt::Display| TokenizerError::Unreadable(error.to_string());
+        let json = std::str::from_utf8(json).map_err(|error| unreadable(&error))?.to_owned();
+        let full: tokenizers::Tokenizer = json.parse().map_err(|error| unreadable(&error))?;
+        let mut file: Value = serde_json::from_str(&json).map_err(|error| unreadable(&error))?;
+        let added = file["added_tokens"].as_array().into_iter().flatten().filter_map(|it| it["content"].as_str());
+        let controls = added.filter_map(|it| Some((full.token_to_id(it)?, it.to_owned()))).collect();
+        file["added_tokens"] = json!([]);
+        file["post_processor"] = Value::Null;
+        let text: tokenizers::Tokenizer = file.to_string().parse().map_err(|error| unreadable(&error))?;
+        for (byte, symbol) in (0..=u8::MAX).zip(byte_alphabet()) {
+            text.token_to_id(&symbol.to_string()).ok_or(TokenizerError::NoByte(byte))?;
+        }
+        let vocab_size = full.get_vocab(true).into_values().max().map_or(0, |it| it as usize + 1);
+        Ok(Tokenizer(Arc::new(Inner { json, full, text, controls, vocab_size })))
+    }
+
+    /// The file, byte for byte as it was read or built.
+    pub fn to_json(&self) -> &str {
+        &self.0.json
+    }
+
+    /// One more than the highest id, control tokens included: the rows of the embedding.
+    pub fn vocab_size(&self) -> usize {
+        self.0.vocab_size
+    }
+
+    /// The id of the control token that is spelled `text`.
+    pub fn control(&self, text: &str) -> Option<u32> {
+        self.0.controls.iter().find(|it| it.1 == text).map(|it| it.0)
+    }
+
+    /// Whether `id` is a control token.
+    pub fn is_control(&self, id: u32) -> bool {
+        self.0.controls.iter().any(|it| it.0 == id)
+    }
+
+    /// Whether `token` stands in the vocabulary of text, where content can reach it.
+    pub fn is_word(&self, token: &str) -> bool {
+        self.0.text.token_to_id(token).is_some()
+    }
+
+    /// The ids of `text`, whatever it spells.
+    pub fn encode(&self, text: &str) -> Vec<u32> {
+        self.0.text.encode_fast(text, false).expect("every byte has a token").get_ids().to_vec()
+    }
+
+    /// The text of `ids` without control tokens; bytes that are no UTF-8 become U+FFFD, ids outside the vocabulary are left
+    /// out.
+    pub fn decode(&self, ids: &[u32]) -> String {
+        self.0.decode(ids, true)
+    }
+
+    /// [`Tokenizer::decode`] with control tokens spelled out, for people to read.
+    pub fn spell(&self, ids: &[u32]) -> String {
+        self.0.decode(ids, false)
+    }
+}
+
+impl Inner {
+    fn decode(&self, ids: &[u32], skip_controls: bool) -> String {
+        self.full.decode(ids, skip_controls).expect("the byte-level decoder takes any tokens")
+    }
+}
+
+/// The byte-level symbols of each pre-token of `text`.
+fn pieces(text: &str) -> Vec<String> {
+    let mut text = PreTokenizedString::from(text);
+    ByteLevel::new(false, true, true).pre_tokenize(&mut text).expect("GPT-2's pattern splits any text");
+    let splits = text.get_splits(OffsetReferential::Original, OffsetType::Byte);
+    splits.into_iter().map(|(piece, ..)| piece.to_owned()).collect()
+}
+
+/// GPT-2's printable stand-in for each byte: itself where it prints, else the next free code point from U+0100 on.
+fn byte_alphabet() -> [char; 256] {
+    let prints = |byte: u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let mut free = (0x100u32..).map(|it| char::from_u32(it).expect("U+0100 and the following 67 are characters"));
+    std::array::from_fn(|byte| {
+        let byte = byte as u8;
+        if prints(byte) { char::from(byte) } else { free.next().expect("the range has no end") }
+    })
+}
