@@ -5,9 +5,9 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use collimate_model::{Config, Encoded, Weights};
+use collimate_model::{Compute, Encoded, Ends, Heads, Shape, Weights};
 use collimate_schema::Seed;
-use collimate_train::{Adam, AdamW, Batch, sft_step};
+use collimate_train::{Adam, AdamW, Batch, Full, sft_step};
 use rand::Rng;
 
 fn main() {
@@ -15,23 +15,21 @@ fn main() {
     let mut next = |default: f64| args.next().unwrap_or(default);
     let (n_rows, time) = (next(64.0) as usize, next(128.0) as usize);
     let (max_positions, share, n_steps) = (next(2048.0) as usize, next(0.5), next(8.0) as usize);
-    let config = Config {
-        hidden_size: 192,
-        num_hidden_layers: 4,
-        num_attention_heads: 6,
-        num_key_value_heads: 2,
-        head_dim: 32,
-        intermediate_size: 512,
-        vocab_size: 1700,
-        max_position_embeddings: 512,
-        rms_norm_eps: 1e-5,
+    let shape = Shape {
+        width: 192,
+        n_layers: 4,
+        heads: Heads { n_query: 6, n_kv: 2, width: 32 },
+        ffn_width: 512,
+        n_vocab: 1700,
+        n_positions: 512,
+        norm_eps: 1e-5,
         rope_theta: 10_000.0,
-        bos_token_id: 0,
-        eos_token_id: 1,
     };
-    let mut weights = Weights::init(&config, Seed(1), &Device::flex());
+    let ends = Ends { bos: 0, eos: 1 };
+    let weights = Weights::init(&shape, ends, Seed(1), &Device::flex()).expect("a shape");
+    let mut full = Full { weights, compute: Compute::default() };
     let cfg = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
-    let mut adam = Adam::new(&weights, cfg, 1.0);
+    let mut adam = Adam::new(&full, cfg, 1.0);
     let mut rng = Seed(2).rng();
     let sequences: Vec<Encoded> = (0..n_rows)
         .map(|_| Encoded {
@@ -42,7 +40,7 @@ fn main() {
     let batches = Batch::split(&sequences, max_positions);
     for step in 0..n_steps {
         let start = Instant::now();
-        let stats = sft_step(&mut weights, &mut adam, &batches, 1e-3).expect("the gradient is finite");
+        let stats = sft_step(&mut full, &mut adam, &batches, 1e-3).expect("the gradient is finite");
         let seconds = start.elapsed().as_secs_f64();
         eprintln!("step {step}: {:.0} tokens/s, {seconds:.3} s, {stats:?}", (n_rows * time) as f64 / seconds);
     }

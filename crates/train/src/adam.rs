@@ -2,16 +2,15 @@
 //! the gradient; on request, Muon for the matrices of the layers. The state is keyed by Hugging Face tensor name; a missing
 //! tensor is an error, never zeros.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::Tensor;
-use burn::tensor::Device;
 use collimate_kernels::{AdamW, Moments, Muon, adamw_step, muon_step};
-use collimate_model::{Config, Stored, Weights, WeightsError, read_tensors, write_tensors};
-use collimate_schema::{RunError, write_whole};
+use collimate_model::{Param, Role, Stored, TensorFile, TensorsError, read_tensors};
 
-use crate::gradient::Gradients;
+use crate::gradient::{Gradients, StepError};
+use crate::learnable::Learnable;
 
 /// The optimizer and its state.
 #[derive(Clone, Debug)]
@@ -24,6 +23,7 @@ pub struct Adam {
     /// Gradients are scaled down to this global norm.
     pub max_norm: f32,
     step: u64,
+    parameters: Vec<Param>,
     moments: BTreeMap<String, Moments>,
 }
 
@@ -38,12 +38,9 @@ pub enum AdamError {
         /// Why.
         source: std::io::Error,
     },
-    /// The state could not be written.
-    #[error(transparent)]
-    Write(#[from] RunError),
-    /// A moment is missing, misshapen or unknown.
+    /// A moment is missing, misshapen or unknown, or cannot be written.
     #[error("optimizer state: {0}")]
-    Tensors(#[from] WeightsError),
+    Tensors(#[from] TensorsError),
     /// The number of steps is missing or not a number.
     #[error("optimizer state: no step count: the file was not written by collimate")]
     NoStep,
@@ -51,12 +48,13 @@ pub enum AdamError {
 
 impl Adam {
     /// A fresh state, zero steps taken.
-    pub fn new(weights: &Weights, cfg: AdamW, max_norm: f32) -> Adam {
-        let zeros = |(name, tensor): (&String, &Tensor<2>)| {
-            let moments = Moments { m: tensor.zeros_like(), v: tensor.zeros_like() };
-            (name.clone(), moments)
+    pub fn new(learnable: &impl Learnable, cfg: AdamW, max_norm: f32) -> Adam {
+        let (parameters, device) = (learnable.parameters().concat(), learnable.device());
+        let zeros = |param: &Param| {
+            let zeros = || Tensor::zeros(param.rows_and_columns(), &device);
+            (param.name.clone(), Moments { m: zeros(), v: zeros() })
         };
-        Adam { cfg, muon: None, max_norm, step: 0, moments: weights.tensors().iter().map(zeros).collect() }
+        Adam { cfg, muon: None, max_norm, step: 0, moments: parameters.iter().map(zeros).collect(), parameters }
     }
 
     /// Steps taken.
@@ -64,62 +62,68 @@ impl Adam {
         self.step
     }
 
-    pub(crate) fn step(&mut self, weights: &mut Weights, grads: &Gradients, norm: f32, lr: f32) {
+    /// Clips by global norm and takes the step; returns the norm before clipping.
+    pub(crate) fn step(
+        &mut self,
+        learnable: &mut impl Learnable,
+        grads: &Gradients,
+        lr: f32,
+    ) -> Result<f32, StepError> {
+        let norm = grads.norm();
+        if !norm.is_finite() {
+            return Err(StepError::NotFinite(norm));
+        }
         self.step += 1;
         let scale = if norm > self.max_norm { self.max_norm / norm } else { 1.0 };
         let (cfg, muon, step) = (self.cfg, self.muon, self.step);
-        weights.update_beside(&mut self.moments, |name, weight, moments| {
-            let grad = grads.of(name);
-            let is_norm = weight.dims()[0] == 1;
-            let cfg = if is_norm { AdamW { weight_decay: 0.0, ..cfg } } else { cfg };
+        learnable.update(&mut self.moments, |param, weight, moments| {
+            let grad = grads.of(&param.name);
+            let cfg = if param.role == Role::Norm { AdamW { weight_decay: 0.0, ..cfg } } else { cfg };
             match &muon {
-                Some(muon) if name.contains(".layers.") && !is_norm => {
-                    muon_step(weight, grad, moments, muon, (lr, scale))
-                }
+                Some(muon) if param.role.is_of_layers() => muon_step(weight, grad, moments, muon, (lr, scale)),
                 _ => adamw_step(weight, grad, moments, &cfg, (lr, step, scale)),
             }
         });
+        Ok(norm)
     }
 
     /// The state as a safetensors file: `m.<name>`, `v.<name>` in f32, the step count in its metadata.
-    pub fn to_bytes(&self, config: &Config) -> Vec<u8> {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        self.with_file(|file| file.to_bytes())
+    }
+
+    /// Writes the state to `path`. Where that stops half way, half a file stays.
+    pub fn save(&self, path: &Path) -> Result<(), AdamError> {
+        Ok(self.with_file(|file| file.save(path))?)
+    }
+
+    fn with_file<T>(&self, write: impl FnOnce(TensorFile<'_>) -> T) -> T {
         let part = |pick: fn(&Moments) -> &Tensor<2>| -> BTreeMap<String, Tensor<2>> {
             self.moments.iter().map(|(name, moments)| (name.clone(), pick(moments).clone())).collect()
         };
         let (m, v) = (part(|it| &it.m), part(|it| &it.v));
-        let metadata = HashMap::from([("step".to_owned(), self.step.to_string())]);
-        write_tensors(&config.tensors(), &[("m.", &m), ("v.", &v)], Stored::F32, Some(metadata))
+        let file = TensorFile::new(&self.parameters, &[("m.", &m), ("v.", &v)], Stored::F32);
+        write(file.with("step", self.step.to_string()))
     }
 
-    /// Reads [`Adam::to_bytes`].
-    pub fn from_bytes(
-        bytes: &[u8],
-        config: &Config,
-        cfg: AdamW,
-        max_norm: f32,
-        device: &Device,
-    ) -> Result<Adam, AdamError> {
-        let shapes = config.tensors();
-        let m = read_tensors(bytes, &shapes, "m.", device)?;
-        let mut v = read_tensors(bytes, &shapes, "v.", device)?;
-        let (_, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(WeightsError::from)?;
+    /// Reads [`Adam::to_bytes`], of a state for `learnable`.
+    pub fn from_bytes(bytes: &[u8], learnable: &impl Learnable, cfg: AdamW, max_norm: f32) -> Result<Adam, AdamError> {
+        let (parameters, device) = (learnable.parameters().concat(), learnable.device());
+        let m = read_tensors(bytes, &parameters, "m.", &device)?;
+        let mut v = read_tensors(bytes, &parameters, "v.", &device)?;
+        let (_, header) = safetensors::SafeTensors::read_metadata(bytes).map_err(TensorsError::from)?;
         let step = header.metadata().as_ref().and_then(|it| it.get("step")).and_then(|it| it.parse().ok());
         let step = step.ok_or(AdamError::NoStep)?;
         let join = |(name, m): (String, Tensor<2>)| {
             let v = v.remove(&name).expect("both were read by the same names");
             (name, Moments { m, v })
         };
-        Ok(Adam { cfg, muon: None, max_norm, step, moments: m.into_iter().map(join).collect() })
+        Ok(Adam { cfg, muon: None, max_norm, step, moments: m.into_iter().map(join).collect(), parameters })
     }
 
-    /// Writes the state to `path`, whole or not at all.
-    pub fn save(&self, config: &Config, path: &Path) -> Result<(), AdamError> {
-        Ok(write_whole(path, &self.to_bytes(config))?)
-    }
-
-    /// Reads the state from `path`.
-    pub fn load(path: &Path, config: &Config, cfg: AdamW, max_norm: f32, device: &Device) -> Result<Adam, AdamError> {
+    /// Reads the state for `learnable` from `path`.
+    pub fn load(path: &Path, learnable: &impl Learnable, cfg: AdamW, max_norm: f32) -> Result<Adam, AdamError> {
         let bytes = std::fs::read(path).map_err(|source| AdamError::Io { path: path.to_owned(), source })?;
-        Adam::from_bytes(&bytes, config, cfg, max_norm, device)
+        Adam::from_bytes(&bytes, learnable, cfg, max_norm)
     }
 }

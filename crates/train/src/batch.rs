@@ -1,6 +1,7 @@
 //! Token sequences packed one after the other, with the positions that are trained: nothing is computed for padding, nor twice
 //! for a beginning that sequences have in common.
 
+use std::borrow::Borrow;
 use std::cmp::Reverse;
 use std::collections::HashMap;
 
@@ -58,9 +59,9 @@ impl Batch {
     }
 
     /// Micro-batches of `sequences`, as [`pack`] puts them together. A step over them equals a step over one batch of all.
-    pub fn split(sequences: &[Encoded], max_positions: usize) -> Vec<Batch> {
+    pub fn split<S: Borrow<Encoded>>(sequences: &[S], max_positions: usize) -> Vec<Batch> {
         let groups = pack(sequences, max_positions);
-        groups.into_iter().map(|group| Batch::new(group.into_iter().map(|it| &sequences[it]))).collect()
+        groups.into_iter().map(|group| Batch::new(group.into_iter().map(|it| sequences[it].borrow()))).collect()
     }
 
     /// Positions whose hidden state is scored, and the tokens they must predict.
@@ -88,8 +89,8 @@ fn common_beginnings(sequences: &[&[u32]]) -> Vec<(usize, usize)> {
 
 /// Which of `sequences` go together: groups of at most `max_positions` positions (or one sequence), as few and as equal as
 /// taking the longest first and putting each where there is most room makes them.
-pub fn pack(sequences: &[Encoded], max_positions: usize) -> Vec<Vec<usize>> {
-    let length = |index: &usize| sequences[*index].tokens.len() - 1;
+pub fn pack<S: Borrow<Encoded>>(sequences: &[S], max_positions: usize) -> Vec<Vec<usize>> {
+    let length = |index: &usize| sequences[*index].borrow().tokens.len() - 1;
     let mut longest_first: Vec<usize> = (0..sequences.len()).collect();
     longest_first.sort_by_key(|it| Reverse(length(it)));
     let n_positions: usize = longest_first.iter().map(|it| length(it).min(max_positions)).sum();

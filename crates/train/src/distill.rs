@@ -2,10 +2,10 @@
 //! stored. The trained tokens say where; what is learnt there is the teacher's opinion, not the token.
 
 use collimate_kernels::{TopK, distillation_loss, embed, head_top_k};
-use collimate_model::{Transformer, Weights};
+use collimate_model::Transformer;
 
-use crate::gradient::{apply, gradients};
-use crate::{Adam, Batch, SftStats, StepError};
+use crate::gradient::gradients;
+use crate::{Adam, Batch, Learnable, SftStats, StepError};
 
 /// Sequences with a teacher's opinion at each of their trained positions.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,7 +29,7 @@ impl DistillBatch {
 /// One optimizer step on `batches` (micro-batches of one step). The loss is the weighted mean over trained positions of
 /// KL(teacher, student), nats, all tokens but the stored ones counting as one outcome.
 pub fn distill_step(
-    weights: &mut Weights,
+    learnable: &mut impl Learnable,
     adam: &mut Adam,
     batches: &[DistillBatch],
     lr: f32,
@@ -40,7 +40,7 @@ pub fn distill_step(
     if total <= 0.0 {
         return Err(StepError::NothingTrained);
     }
-    let (grads, losses) = gradients(weights, with_targets.len(), |model, index| {
+    let (grads, losses) = gradients(learnable, with_targets.len(), |model, index| {
         let DistillBatch { batch, teacher } = with_targets[index];
         let (positions, _) = batch.positions_and_targets();
         let hidden = embed(model.forward(&batch.tokens, &batch.layout), &positions);
@@ -49,6 +49,6 @@ pub fn distill_step(
         (loss, divergences.iter().zip(&shares).map(|(it, share)| it * share).sum::<f32>())
     });
     let n_tokens = trained().count();
-    let grad_norm = apply(weights, adam, &grads, lr)?;
+    let grad_norm = adam.step(learnable, &grads, lr)?;
     Ok(SftStats { loss: losses.iter().sum(), n_tokens, grad_norm })
 }

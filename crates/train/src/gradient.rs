@@ -1,14 +1,14 @@
-//! From a loss over micro-batches to an optimizer step.
+//! From a loss over micro-batches to the gradient of a step.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use burn::Tensor;
 use collimate_kernels::{add, square_sum};
-use collimate_model::{Transformer, Weights};
+use collimate_model::{Param, Transformer};
 use rayon::prelude::*;
 
-use crate::Adam;
+use crate::learnable::{Learnable, Tracked};
 
 /// Why a step was not taken; weights and optimizer are as before.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub enum StepError {
     NotFinite(f32),
 }
 
-/// The gradient of the weights: one run of numbers per matrix as it is arranged for computing.
+/// The gradient of what is trained: one run of numbers per matrix as it is arranged for computing.
 pub(crate) struct Gradients {
     arranged: Vec<Vec<f32>>,
     /// By the name of a tensor: where its rows are.
@@ -29,13 +29,13 @@ pub(crate) struct Gradients {
 }
 
 impl Gradients {
-    fn new(weights: &Weights, model: &Transformer, arranged: Vec<Vec<f32>>) -> Gradients {
+    fn new(parameters: Vec<Vec<Param>>, arranged: Vec<Vec<f32>>) -> Gradients {
         let mut places = BTreeMap::new();
-        for (index, (names, _)) in model.parameters().into_iter().enumerate() {
+        for (index, group) in parameters.into_iter().enumerate() {
             let mut start = 0;
-            for name in names {
-                let end = start + weights.tensors()[&name].shape().num_elements();
-                places.insert(name, (index, start..end));
+            for param in group {
+                let end = start + param.size();
+                places.insert(param.name, (index, start..end));
                 start = end;
             }
         }
@@ -49,7 +49,7 @@ impl Gradients {
     }
 
     /// Global norm.
-    fn norm(&self) -> f32 {
+    pub(crate) fn norm(&self) -> f32 {
         self.arranged.iter().map(|it| square_sum(it)).sum::<f64>().sqrt() as f32
     }
 }
@@ -59,20 +59,20 @@ impl Gradients {
 ///
 /// Micro-batches run side by side; they are added in order, so the result does not depend on the number of threads.
 pub(crate) fn gradients<T: Send>(
-    weights: &Weights,
+    learnable: &impl Learnable,
     n_batches: usize,
     loss: impl Fn(&Transformer, usize) -> (Tensor<1>, T) + Sync,
 ) -> (Gradients, Vec<T>) {
-    let model = Transformer::passing(weights);
+    let arranged = learnable.arranged();
     let one = |index: usize| {
-        let leaves = model.tracked();
-        let (loss, with) = loss(&leaves, index);
+        let Tracked { model, leaves } = learnable.tracked(&arranged);
+        let (loss, with) = loss(&model, index);
         let mut grads = loss.backward();
-        let of = |(_, leaf): (_, &Tensor<2>)| -> Vec<f32> {
-            let grad = leaf.grad_remove(&mut grads).expect("every weight has a gradient");
+        let of = |leaf: Tensor<2>| -> Vec<f32> {
+            let grad = leaf.grad_remove(&mut grads).expect("every trained tensor has a gradient");
             grad.into_data().try_into_vec().expect("gradients are f32")
         };
-        (leaves.parameters().into_iter().map(of).collect::<Vec<_>>(), with)
+        (leaves.into_iter().map(of).collect::<Vec<_>>(), with)
     };
     let mut sums: Vec<Vec<f32>> = Vec::new();
     let mut withs = Vec::with_capacity(n_batches);
@@ -88,18 +88,8 @@ pub(crate) fn gradients<T: Send>(
             withs.push(with);
         }
     }
-    (Gradients::new(weights, &model, sums), withs)
+    (Gradients::new(learnable.parameters(), sums), withs)
 }
 
 /// Most micro-batches whose activations and gradients are in memory together.
 const SIDE_BY_SIDE: usize = 4;
-
-/// Clips by global norm and takes the optimizer step; returns the norm before clipping.
-pub(crate) fn apply(weights: &mut Weights, adam: &mut Adam, grads: &Gradients, lr: f32) -> Result<f32, StepError> {
-    let norm = grads.norm();
-    if !norm.is_finite() {
-        return Err(StepError::NotFinite(norm));
-    }
-    adam.step(weights, grads, norm, lr);
-    Ok(norm)
-}

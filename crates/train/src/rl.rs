@@ -1,13 +1,15 @@
 //! Policy gradient on sampled tokens with a clipped ratio. With r = exp(logp - old), per token:
 //! loss = -min(r A, clip(r, 1 - eps, 1 + eps) A) + kl (exp(ref - logp) - (ref - logp) - 1), the mean over *all* sampled
-//! tokens. On a fresh batch r is 1 and nothing is clipped. Departs from PPO and GRPO: no value model, no mean per sequence.
+//! tokens, whether their rollout teaches anything or not: one group among many that say nothing counts as one. On a fresh batch
+//! r is 1 and nothing is clipped. Departs from PPO and GRPO: no value model, no mean per sequence.
 
 use burn::Tensor;
 use collimate_kernels::{TokenScore, embed, token_loss};
-use collimate_model::{Transformer, Weights};
+use collimate_model::Transformer;
 
-use crate::gradient::{apply, gradients};
-use crate::{Adam, Batch, StepError};
+use crate::gradient::gradients;
+use crate::score::scores;
+use crate::{Adam, Batch, Learnable, StepError};
 
 /// Constants of the loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +40,13 @@ pub struct RlBatch {
     pub tokens: Vec<RlToken>,
 }
 
+impl RlBatch {
+    /// Whether its loss depends on the policy: that of tokens with advantage 0 does through the divergence alone.
+    fn teaches(&self, cfg: &Rl) -> bool {
+        cfg.kl != 0.0 || self.tokens.iter().any(|it| it.advantage != 0.0)
+    }
+}
+
 /// What a step did; means are over all sampled tokens, before the step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RlStats {
@@ -53,29 +62,36 @@ pub struct RlStats {
     pub ratio_drift: f32,
     /// Sampled tokens.
     pub n_tokens: usize,
-    /// Global norm of the gradient before clipping.
-    pub grad_norm: f32,
+    /// Global norm of the gradient before clipping; `None` where no rollout teaches anything, and no step was taken.
+    pub grad_norm: Option<f32>,
 }
 
 /// One optimizer step on `batches` (micro-batches of one step). Token weights of the batches are not used: every sampled
-/// token counts the same.
+/// token counts the same, with an advantage or without. Micro-batches that give no gradient are only scored.
 pub fn rl_step(
-    weights: &mut Weights,
+    learnable: &mut impl Learnable,
     adam: &mut Adam,
     batches: &[RlBatch],
     cfg: &Rl,
     lr: f32,
 ) -> Result<RlStats, StepError> {
-    let with_tokens: Vec<&RlBatch> = batches.iter().filter(|it| !it.tokens.is_empty()).collect();
-    let n_tokens: usize = with_tokens.iter().map(|it| it.tokens.len()).sum();
+    let tokens = || batches.iter().flat_map(|it| &it.tokens);
+    let n_tokens = tokens().count();
     if n_tokens == 0 {
         return Err(StepError::NothingTrained);
     }
-    let (grads, all) =
-        gradients(weights, with_tokens.len(), |model, index| rl_loss(model, with_tokens[index], cfg, n_tokens as f32));
-    let sums = all.into_iter().fold(Sums::default(), Sums::plus);
-    let grad_norm = apply(weights, adam, &grads, lr)?;
-    let has_reference = with_tokens.iter().all(|it| it.tokens.iter().all(|it| it.reference.is_some()));
+    let has_reference = tokens().all(|it| it.reference.is_some());
+    assert!(has_reference || cfg.kl == 0.0, "a divergence needs the reference's log-probability of every token");
+    let with_tokens = batches.iter().filter(|it| !it.tokens.is_empty());
+    let (teaching, rest): (Vec<&RlBatch>, Vec<&RlBatch>) = with_tokens.partition(|it| it.teaches(cfg));
+    let mut sums = scored(learnable, &rest, cfg);
+    let mut grad_norm = None;
+    if !teaching.is_empty() {
+        let loss = |model: &_, index: usize| rl_loss(model, teaching[index], cfg, n_tokens as f32);
+        let (grads, of_teaching) = gradients(learnable, teaching.len(), loss);
+        sums = of_teaching.into_iter().fold(sums, Sums::plus);
+        grad_norm = Some(adam.step(learnable, &grads, lr)?);
+    }
     let mean = |sum: f64| (sum / n_tokens as f64) as f32;
     Ok(RlStats {
         loss: mean(sums.loss),
@@ -99,6 +115,20 @@ struct Sums {
 }
 
 impl Sums {
+    /// Over `tokens` with these scores.
+    fn of(tokens: &[RlToken], scores: Vec<TokenScore>, cfg: &Rl) -> Sums {
+        let mut sums = Sums::default();
+        for (token, score) in tokens.iter().zip(scores) {
+            let term = of_token(token, score.logprob, cfg);
+            sums.loss += f64::from(term.loss);
+            sums.kl += f64::from(term.kl);
+            sums.entropy += f64::from(score.entropy);
+            sums.clipped += f64::from(u8::from(term.clipped));
+            sums.drift += f64::from((term.ratio - 1.0).abs());
+        }
+        sums
+    }
+
     fn plus(self, other: Sums) -> Sums {
         Sums {
             loss: self.loss + other.loss,
@@ -110,6 +140,16 @@ impl Sums {
     }
 }
 
+/// Sums over micro-batches that give no gradient.
+fn scored(learnable: &impl Learnable, batches: &[&RlBatch], cfg: &Rl) -> Sums {
+    if batches.is_empty() {
+        return Sums::default();
+    }
+    let model = learnable.arranged();
+    let of = |it: &&RlBatch| Sums::of(&it.tokens, scores(&model, &it.batch), cfg);
+    batches.iter().map(of).fold(Sums::default(), Sums::plus)
+}
+
 /// What has the gradient of the sum of the tokens' losses / `total`, [1], and that sum: the loss is a function of each token's
 /// log-probability alone, so its slope is computed in closed form.
 fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32) -> (Tensor<1>, Sums) {
@@ -117,19 +157,12 @@ fn rl_loss(model: &Transformer, batch: &RlBatch, cfg: &Rl, total: f32) -> (Tenso
     assert_eq!(batch.trained.len(), tokens.len(), "one advantage per trained token");
     let (positions, targets) = batch.positions_and_targets();
     let hidden = embed(model.forward(&batch.tokens, &batch.layout), &positions);
-    let term = |at: usize, score: TokenScore| of_token(&tokens[at], score.logprob, cfg);
-    let slope = |at, score| TokenScore { logprob: term(at, score).slope / total, entropy: 0.0 };
+    let slope = |at: usize, score: TokenScore| {
+        let slope = of_token(&tokens[at], score.logprob, cfg).slope / total;
+        TokenScore { logprob: slope, entropy: 0.0 }
+    };
     let (loss, scores) = token_loss(hidden, model.head(), &targets, slope);
-    let mut sums = Sums::default();
-    for (at, score) in scores.into_iter().enumerate() {
-        let term = term(at, score);
-        sums.loss += f64::from(term.loss);
-        sums.kl += f64::from(term.kl);
-        sums.entropy += f64::from(score.entropy);
-        sums.clipped += f64::from(u8::from(term.clipped));
-        sums.drift += f64::from((term.ratio - 1.0).abs());
-    }
-    (loss, sums)
+    (loss, Sums::of(tokens, scores, cfg))
 }
 
 /// The loss of one token as a function of its log-probability.

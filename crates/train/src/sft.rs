@@ -1,11 +1,11 @@
 //! Supervised fine-tuning (and pretraining): the mean negative log-likelihood of the trained tokens.
 
 use burn::Tensor;
-use collimate_kernels::{TokenScore, embed, head_scores, token_loss};
-use collimate_model::{Transformer, Weights};
+use collimate_kernels::{TokenScore, embed, token_loss};
+use collimate_model::Transformer;
 
-use crate::gradient::{apply, gradients};
-use crate::{Adam, Batch, StepError};
+use crate::gradient::gradients;
+use crate::{Adam, Batch, Learnable, StepError};
 
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,19 +20,24 @@ pub struct SftStats {
 
 /// One optimizer step on `batches` (micro-batches of one step). The loss is a mean over the trained tokens of all of them,
 /// so how sequences are split does not change it.
-pub fn sft_step(weights: &mut Weights, adam: &mut Adam, batches: &[Batch], lr: f32) -> Result<SftStats, StepError> {
+pub fn sft_step(
+    learnable: &mut impl Learnable,
+    adam: &mut Adam,
+    batches: &[Batch],
+    lr: f32,
+) -> Result<SftStats, StepError> {
     let trained = || batches.iter().flat_map(|it| &it.trained);
     let total: f32 = trained().map(|it| it.weight).sum();
     if trained().next().is_none() || total <= 0.0 {
         return Err(StepError::NothingTrained);
     }
     let with_targets: Vec<&Batch> = batches.iter().filter(|it| !it.trained.is_empty()).collect();
-    let (grads, losses) = gradients(weights, with_targets.len(), |model, index| {
+    let (grads, losses) = gradients(learnable, with_targets.len(), |model, index| {
         let loss = sft_loss(model, with_targets[index], total);
         let value: f32 = loss.clone().inner().into_scalar();
         (loss, value)
     });
-    let grad_norm = apply(weights, adam, &grads, lr)?;
+    let grad_norm = adam.step(learnable, &grads, lr)?;
     Ok(SftStats { loss: losses.iter().sum(), n_tokens: trained().count(), grad_norm })
 }
 
@@ -42,15 +47,4 @@ fn sft_loss(model: &Transformer, batch: &Batch, total: f32) -> Tensor<1> {
     let hidden = embed(model.forward(&batch.tokens, &batch.layout), &positions);
     let slope = |at: usize, _| TokenScore { logprob: -batch.trained[at].weight / total, entropy: 0.0 };
     token_loss(hidden, model.head(), &targets, slope).0
-}
-
-/// Log-probability of each trained token of `batch` under `model`, in its order, without gradients: the old and reference
-/// policies of an RL step, validation losses.
-pub fn score(model: &Transformer, batch: &Batch) -> Vec<f32> {
-    if batch.trained.is_empty() {
-        return Vec::new();
-    }
-    let (positions, targets) = batch.positions_and_targets();
-    let hidden = embed(model.forward(&batch.tokens, &batch.layout), &positions);
-    head_scores(hidden, model.head(), &targets).into_iter().map(|it| it.logprob).collect()
 }

@@ -7,22 +7,21 @@ use std::collections::BTreeMap;
 
 use burn::Tensor;
 use burn::tensor::TensorData;
-use collimate_model::{Config, Encoded, Transformer, Weights, read_tensors};
+use collimate_model::{Compute, Encoded, Role, Shape, Transformer, read_tensors};
 use collimate_schema::Seed;
 use collimate_train::{
-    Adam, AdamW, Batch, DistillBatch, Rl, RlBatch, RlToken, StepError, distill_step, rl_step, score, sft_step,
+    Adam, AdamW, Batch, DistillBatch, Full, Rl, RlBatch, RlToken, StepError, distill_step, rl_step, score, sft_step,
 };
-use tiny::{device, encoded, sequences, weights};
+use tiny::{device, encoded, full, sequences};
 
 const PROBE: AdamW = AdamW { beta1: 0.0, beta2: 0.9, eps: 1e-8, weight_decay: 0.0 };
 
-fn probe(weights: &Weights) -> Adam {
-    Adam::new(weights, PROBE, f32::INFINITY)
+fn probe() -> Adam {
+    Adam::new(&full(), PROBE, f32::INFINITY)
 }
 
-fn gradient(adam: &Adam, weights: &Weights) -> BTreeMap<String, Tensor<2>> {
-    let bytes = adam.to_bytes(weights.config());
-    read_tensors(&bytes, &weights.config().tensors(), "m.", &device()).expect("the state is whole")
+fn gradient(adam: &Adam) -> BTreeMap<String, Tensor<2>> {
+    read_tensors(&adam.to_bytes(), &tiny::shape().parameters(), "m.", &device()).expect("the state is whole")
 }
 
 fn host(tensor: &Tensor<2>) -> Vec<f32> {
@@ -30,7 +29,7 @@ fn host(tensor: &Tensor<2>) -> Vec<f32> {
 }
 
 /// The loss moves along a random direction in every tensor as `gradient` says.
-fn check(gradient: &BTreeMap<String, Tensor<2>>, loss: impl Fn(&mut Weights) -> f32) {
+fn check(gradient: &BTreeMap<String, Tensor<2>>, loss: impl Fn(&mut Full) -> f32) {
     for (index, (name, grad)) in gradient.iter().enumerate() {
         let grad = host(grad);
         let size = grad.iter().map(|it| it * it).sum::<f32>().sqrt();
@@ -39,9 +38,9 @@ fn check(gradient: &BTreeMap<String, Tensor<2>>, loss: impl Fn(&mut Weights) -> 
         let bend = |at: usize| if (at * 2_654_435_761 + index).is_multiple_of(7) { -0.5 } else { 1.0 };
         let direction: Vec<f32> = grad.iter().enumerate().map(|(at, it)| it / size * bend(at)).collect();
         let at = |step: f32| {
-            let mut moved = weights();
-            moved.update(|it, tensor| {
-                if it != name {
+            let mut moved = full();
+            moved.weights.update(|it, tensor| {
+                if it.name != *name {
                     return tensor;
                 }
                 let shape = tensor.dims();
@@ -65,13 +64,13 @@ fn sft_gradient_is_the_slope_of_its_loss() {
     for (index, trained) in batches.iter_mut().flat_map(|it| &mut it.trained).enumerate() {
         trained.weight = 0.5 + (index % 3) as f32;
     }
-    let loss = |weights: &mut Weights| {
-        let mut adam = probe(weights);
-        sft_step(weights, &mut adam, &batches, 0.0).expect("a finite step").loss
+    let loss = |full: &mut Full| {
+        let mut adam = probe();
+        sft_step(full, &mut adam, &batches, 0.0).expect("a finite step").loss
     };
-    let (mut weights, mut adam) = (weights(), probe(&weights()));
-    let stats = sft_step(&mut weights, &mut adam, &batches, 0.0).expect("a finite step");
-    let gradient = gradient(&adam, &weights);
+    let (mut full, mut adam) = (full(), probe());
+    let stats = sft_step(&mut full, &mut adam, &batches, 0.0).expect("a finite step");
+    let gradient = gradient(&adam);
     let norm: f32 = gradient.values().flat_map(host).map(|it| it * it).sum::<f32>().sqrt();
     assert!((stats.grad_norm / norm - 1.0).abs() < 1e-4);
     check(&gradient, loss);
@@ -79,62 +78,62 @@ fn sft_gradient_is_the_slope_of_its_loss() {
 
 /// A teacher of the same shape with other weights.
 fn teacher() -> Transformer {
-    let mut other = weights();
-    other.update(|name, tensor| if name.ends_with("norm.weight") { tensor } else { tensor.flip([0]) * 3.0 });
-    Transformer::new(&other)
+    let mut other = full();
+    other.weights.update(|it, tensor| if it.role == Role::Norm { tensor } else { tensor.flip([0]) * 3.0 });
+    other.transformer()
 }
 
 #[test]
 fn distillation_gradient_is_the_slope_of_its_loss() {
     let ask = |batch| DistillBatch::ask(&teacher(), batch, 4);
     let batches: Vec<DistillBatch> = Batch::split(&sequences(), 24).into_iter().map(ask).collect();
-    let loss = |weights: &mut Weights| {
-        let mut adam = probe(weights);
-        distill_step(weights, &mut adam, &batches, 0.0).expect("a finite step").loss
+    let loss = |full: &mut Full| {
+        let mut adam = probe();
+        distill_step(full, &mut adam, &batches, 0.0).expect("a finite step").loss
     };
-    let (mut weights, mut adam) = (weights(), probe(&weights()));
-    distill_step(&mut weights, &mut adam, &batches, 0.0).expect("a finite step");
-    check(&gradient(&adam, &weights), loss);
+    let (mut full, mut adam) = (full(), probe());
+    distill_step(&mut full, &mut adam, &batches, 0.0).expect("a finite step");
+    check(&gradient(&adam), loss);
 }
 
 #[test]
 fn a_student_comes_to_agree_with_its_teacher() {
     let batches = [DistillBatch::ask(&teacher(), Batch::new(&sequences()), 4)];
-    let (mut weights, cfg) = (weights(), AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 });
-    let mut adam = Adam::new(&weights, cfg, 1.0);
+    let (mut full, cfg) = (full(), AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.0 });
+    let mut adam = Adam::new(&full, cfg, 1.0);
     let losses: Vec<f32> =
-        (0..80).map(|_| distill_step(&mut weights, &mut adam, &batches, 1e-2).expect("a finite step").loss).collect();
+        (0..80).map(|_| distill_step(&mut full, &mut adam, &batches, 1e-2).expect("a finite step").loss).collect();
     assert!(losses[0] > 0.05 && losses[79] < losses[0] / 10.0, "{losses:?}");
 }
 
 /// Rollouts whose old and reference log-probabilities differ from the current ones by turns, so that some ratios are
-/// clipped above, some below, and some not although they are far from 1.
-fn rollouts(weights: &Weights) -> Vec<RlBatch> {
-    let model = Transformer::new(weights);
-    let rl = |batch: Batch| {
+/// clipped above, some below, and some not although they are far from 1. Those of one micro-batch have no advantage.
+fn rollouts() -> Vec<RlBatch> {
+    let model = full().transformer();
+    let rl = |(at, batch): (usize, Batch)| {
         let tokens = score(&model, &batch).into_iter().enumerate().map(|(index, logprob)| RlToken {
-            advantage: [1.0, -0.5, 2.0, -1.5][index % 4],
+            advantage: if at == 1 { 0.0 } else { [1.0, -0.5, 2.0, -1.5][index % 4] },
             old: logprob + [0.0, 0.5, -0.5, 0.05, -0.05][index % 5],
             reference: Some(logprob + [0.3, -0.4, 0.1][index % 3]),
         });
         RlBatch { tokens: tokens.collect(), batch }
     };
-    Batch::split(&sequences(), 24).into_iter().map(rl).collect()
+    Batch::split(&sequences(), 24).into_iter().enumerate().map(rl).collect()
 }
 
 #[test]
 fn rl_gradient_is_the_slope_of_its_loss() {
-    let batches = rollouts(&weights());
+    let batches = rollouts();
     for cfg in [Rl { clip: 0.2, kl: 0.0 }, Rl { clip: 0.2, kl: 0.7 }, Rl { clip: 10.0, kl: 0.1 }] {
-        let loss = |weights: &mut Weights| {
-            let mut adam = probe(weights);
-            rl_step(weights, &mut adam, &batches, &cfg, 0.0).expect("a finite step").loss
+        let loss = |full: &mut Full| {
+            let mut adam = probe();
+            rl_step(full, &mut adam, &batches, &cfg, 0.0).expect("a finite step").loss
         };
-        let (mut weights, mut adam) = (weights(), probe(&weights()));
-        let stats = rl_step(&mut weights, &mut adam, &batches, &cfg, 0.0).expect("a finite step");
+        let (mut full, mut adam) = (full(), probe());
+        let stats = rl_step(&mut full, &mut adam, &batches, &cfg, 0.0).expect("a finite step");
         assert_eq!(stats.clip_fraction > 0.0, cfg.clip < 1.0);
         assert!(stats.kl.expect("there is a reference") > 0.0 && stats.entropy > 0.0);
-        check(&gradient(&adam, &weights), loss);
+        check(&gradient(&adam), loss);
     }
 }
 
@@ -150,7 +149,7 @@ fn samples() -> Vec<Encoded> {
 
 #[test]
 fn a_common_beginning_is_as_if_each_sequence_were_alone() {
-    let (samples, model) = (samples(), Transformer::new(&weights()));
+    let (samples, model) = (samples(), full().transformer());
     let together = Batch::new(&samples);
     assert!(together.tokens.len() < together.layout.lengths().iter().sum::<usize>(), "positions are shared");
     let alone: Vec<f32> = samples.iter().flat_map(|it| score(&model, &Batch::new([it]))).collect();
@@ -165,10 +164,10 @@ fn the_loss_is_a_mean_over_tokens_however_sequences_are_split() {
 
 fn split_as_whole(sequences: &[Encoded]) {
     let step = |max_positions: usize| {
-        let (mut weights, mut adam) = (weights(), probe(&weights()));
+        let (mut full, mut adam) = (full(), probe());
         let batches = Batch::split(sequences, max_positions);
-        let stats = sft_step(&mut weights, &mut adam, &batches, 0.0).expect("a finite step");
-        (batches.len(), stats, gradient(&adam, &weights))
+        let stats = sft_step(&mut full, &mut adam, &batches, 0.0).expect("a finite step");
+        (batches.len(), stats, gradient(&adam))
     };
     let (n_one, one, one_gradient) = step(10_000);
     let (n_many, many, many_gradient) = step(1);
@@ -185,25 +184,20 @@ fn split_as_whole(sequences: &[Encoded]) {
 /// Matrices, vectors and batches of several parallel tasks each.
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    let config = Config {
-        hidden_size: 48,
-        intermediate_size: 400,
-        vocab_size: 700,
-        max_position_embeddings: 256,
-        ..tiny::config()
-    };
+    let shape = Shape { width: 48, ffn_width: 400, n_vocab: 700, n_positions: 256, ..tiny::shape() };
     let sequence = |index: u32| encoded(&(0..20 + 37 * index).map(|it| (it * it + index) % 700).collect::<Vec<_>>(), 3);
     let batches = Batch::split(&(0..6).map(sequence).collect::<Vec<_>>(), 250);
     assert!(batches.len() > 2);
     let steps = |n_threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("threads");
         pool.install(|| {
-            let mut weights = Weights::init(&config, Seed(5), &device());
+            let weights = tiny::drawn(&shape, Seed(5), &device());
+            let mut full = Full { weights, compute: Compute::default() };
             let cfg = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
-            let mut adam = Adam::new(&weights, cfg, 1.0);
-            let step = |_| sft_step(&mut weights, &mut adam, &batches, 1e-2).expect("a finite step");
+            let mut adam = Adam::new(&full, cfg, 1.0);
+            let step = |_| sft_step(&mut full, &mut adam, &batches, 1e-2).expect("a finite step");
             let stats: Vec<_> = (0..2).map(step).collect();
-            (stats, weights.hash(&[]), adam.to_bytes(&config))
+            (stats, full.weights.hash(&[]), adam.to_bytes())
         })
     };
     let one = steps(1);
@@ -215,25 +209,26 @@ fn the_number_of_threads_changes_no_bit() {
 #[test]
 fn recomputed_activations_change_no_bit() {
     let batches = [Batch::split(&sequences(), 24), vec![Batch::new(&samples())]].concat();
-    let step = |recomputes: bool| {
-        let (mut weights, mut adam) = (weights().recomputing(recomputes), probe(&weights()));
-        let stats = sft_step(&mut weights, &mut adam, &batches, 1e-2).expect("a finite step");
-        (stats, weights.hash(&[]), adam.to_bytes(&tiny::config()))
+    let step = |recompute: bool| {
+        let compute = Compute { recompute, ..Compute::default() };
+        let (mut full, mut adam) = (Full { compute, ..full() }, probe());
+        let stats = sft_step(&mut full, &mut adam, &batches, 1e-2).expect("a finite step");
+        (stats, full.weights.hash(&[]), adam.to_bytes())
     };
     assert!(step(true) == step(false));
 }
 
 #[test]
 fn a_fresh_batch_has_ratio_one() {
-    let (mut weights, mut adam) = (weights(), probe(&weights()));
-    let model = Transformer::new(&weights);
+    let (mut full, mut adam) = (full(), probe());
+    let model = full.transformer();
     let fresh = |batch: Batch| {
         let token = |logprob: f32| RlToken { advantage: 1.0, old: logprob, reference: None };
         RlBatch { tokens: score(&model, &batch).into_iter().map(token).collect(), batch }
     };
     let batches: Vec<RlBatch> = Batch::split(&sequences(), 24).into_iter().map(fresh).collect();
     let cfg = Rl { clip: 0.2, kl: 0.0 };
-    let stats = rl_step(&mut weights, &mut adam, &batches, &cfg, 0.0).expect("a finite step");
+    let stats = rl_step(&mut full, &mut adam, &batches, &cfg, 0.0).expect("a finite step");
     assert_eq!((stats.clip_fraction, stats.kl), (0.0, None));
     assert!(stats.ratio_drift < 1e-5, "{}", stats.ratio_drift);
     assert!((stats.loss + 1.0).abs() < 1e-5, "with ratio and advantage 1 the loss is -1, not {}", stats.loss);
@@ -241,19 +236,19 @@ fn a_fresh_batch_has_ratio_one() {
 
 #[test]
 fn a_batch_without_trained_tokens_is_refused() {
-    let (mut weights, mut adam) = (weights(), probe(&weights()));
+    let (mut full, mut adam) = (full(), probe());
     let untrained = encoded(&[1, 2, 3], 3);
     let batches = [Batch::new([&untrained])];
-    assert_eq!(sft_step(&mut weights, &mut adam, &batches, 0.1), Err(StepError::NothingTrained));
+    assert_eq!(sft_step(&mut full, &mut adam, &batches, 0.1), Err(StepError::NothingTrained));
     assert_eq!(adam.n_steps(), 0);
 }
 
 #[test]
 fn a_broken_gradient_changes_nothing() {
-    let (mut broken, mut adam) = (weights(), probe(&weights()));
-    broken.update(|name, tensor| if name == "model.norm.weight" { tensor * f32::NAN } else { tensor });
-    let before = broken.hash(&[]);
+    let (mut broken, mut adam) = (full(), probe());
+    broken.weights.update(|it, tensor| if it.name == "model.norm.weight" { tensor * f32::NAN } else { tensor });
+    let before = broken.weights.hash(&[]);
     let batches = Batch::split(&sequences(), 1000);
     assert!(matches!(sft_step(&mut broken, &mut adam, &batches, 0.1), Err(StepError::NotFinite(_))));
-    assert_eq!((broken.hash(&[]), adam.n_steps()), (before, 0));
+    assert_eq!((broken.weights.hash(&[]), adam.n_steps()), (before, 0));
 }

@@ -3,9 +3,9 @@
 
 mod tiny;
 
-use collimate_model::Weights;
-use collimate_train::{Adam, AdamW, Batch, sft_step};
-use tiny::{sequences, weights};
+use collimate_model::Compute;
+use collimate_train::{Adam, AdamW, Batch, Full, sft_step};
+use tiny::{full, sequences};
 
 /// Resident memory of this process, bytes.
 fn resident() -> u64 {
@@ -16,17 +16,17 @@ fn resident() -> u64 {
 
 #[test]
 fn a_thousand_steps_keep_nothing() {
-    keeps_nothing(weights());
-    keeps_nothing(weights().recomputing(true));
+    keeps_nothing(full());
+    keeps_nothing(Full { compute: Compute { recompute: true, ..Compute::default() }, ..full() });
 }
 
-fn keeps_nothing(mut weights: Weights) {
+fn keeps_nothing(mut full: Full) {
     let cfg = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
-    let mut adam = Adam::new(&weights, cfg, 1.0);
+    let mut adam = Adam::new(&full, cfg, 1.0);
     let batches = Batch::split(&sequences(), 24);
     let mut steps = |n: usize| {
         for _ in 0..n {
-            sft_step(&mut weights, &mut adam, &batches, 1e-3).expect("a finite step");
+            sft_step(&mut full, &mut adam, &batches, 1e-3).expect("a finite step");
         }
         resident()
     };

@@ -2,7 +2,9 @@
 
 mod tiny;
 
-use collimate_train::{Advantages, Baseline, Batch, Degenerate, Schedule, Trained, advantages, pack};
+use collimate_model::Encoded;
+use collimate_schema::Seed;
+use collimate_train::{Advantages, Baseline, Batch, Degenerate, Schedule, Trained, advantages, draw, pack};
 use tiny::encoded;
 
 #[test]
@@ -78,5 +80,31 @@ fn micro_batches_are_few_and_of_like_size() {
     assert_eq!(of(350), [350, 340]);
     assert_eq!(of(230), [230, 230, 230]);
     assert_eq!(of(150), [200, 120, 130, 120, 120]); // the first does not fit and stays alone
-    assert_eq!(pack(&[], 100), Vec::<Vec<usize>>::new());
+    assert_eq!(pack::<Encoded>(&[], 100), Vec::<Vec<usize>>::new());
+}
+
+#[test]
+fn every_pass_takes_each_example_once_in_its_own_order() {
+    for n in [1, 3, 7, 10, 25] {
+        let steps = 70_usize.div_ceil(n);
+        let drawn: Vec<Vec<usize>> = (0..steps).map(|step| draw(7, step, n, Seed(4))).collect();
+        assert!(drawn.iter().all(|it| it.len() == n));
+        let passes: Vec<Vec<usize>> = drawn.concat().chunks_exact(7).map(<[usize]>::to_vec).collect();
+        for pass in &passes {
+            let mut sorted = pass.clone();
+            sorted.sort_unstable();
+            assert_eq!(sorted, (0..7).collect::<Vec<_>>(), "{n} a step");
+        }
+        assert!(passes[..9].windows(2).any(|it| it[0] != it[1]), "orders differ");
+        // However many a step takes, the order of all steps together is one.
+        let one_by_one: Vec<usize> = (0..steps * n).flat_map(|step| draw(7, step, 1, Seed(4))).collect();
+        assert_eq!(drawn.concat(), one_by_one);
+    }
+    assert_ne!(draw(7, 0, 7, Seed(4)), draw(7, 0, 7, Seed(5)));
+    assert_eq!((draw(0, 3, 5, Seed(4)), draw(7, 3, 0, Seed(4))), (vec![], vec![]));
+}
+
+#[test]
+fn the_order_of_examples_is_as_stored() {
+    assert_eq!(draw(5, 1, 4, Seed(4)), [2, 0, 3, 2]);
 }
