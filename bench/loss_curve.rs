@@ -11,7 +11,7 @@ use std::path::Path;
 use anyhow::Context;
 use burn::tensor::Device;
 use collimate_model::{Encoded, Model};
-use collimate_train::{Adam, AdamW, Batch, sft_step};
+use collimate_train::{Adam, AdamW, Batch, Full, sft_step};
 
 const PEAK: f32 = 1e-3;
 const WARM_UP: usize = 10;
@@ -24,9 +24,10 @@ fn main() -> anyhow::Result<()> {
         anyhow::bail!("usage: loss_curve DIR TOKENS.jsonl BATCH STEPS");
     };
     let (batch, steps): (usize, usize) = (batch.parse()?, steps.parse()?);
-    let mut weights = Model::load(Path::new(dir), &Device::flex())?.weights;
+    let Model { weights, compute, .. } = Model::load(Path::new(dir), &Device::flex())?;
+    let mut full = Full { weights, compute };
     let cfg = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
-    let mut adam = Adam::new(&weights, cfg, 1.0);
+    let mut adam = Adam::new(&full, cfg, 1.0);
     let text = std::fs::read_to_string(tokens).with_context(|| format!("cannot read {tokens}"))?;
     let mut sequences = text.lines().map(|line| {
         let tokens: Vec<u32> = serde_json::from_str(line)?;
@@ -38,7 +39,7 @@ fn main() -> anyhow::Result<()> {
         let taken = sequences.by_ref().take(batch).collect::<Result<Vec<_>, _>>()?;
         anyhow::ensure!(taken.len() == batch, "{tokens} ends before step {step}");
         let lr = PEAK * ((step + 1) as f32 / WARM_UP as f32).min(1.0);
-        losses.push(sft_step(&mut weights, &mut adam, &Batch::split(&taken, BATCH_POSITIONS), lr)?.loss);
+        losses.push(sft_step(&mut full, &mut adam, &Batch::split(&taken, BATCH_POSITIONS), lr)?.loss);
     }
     println!("{}", serde_json::json!({ "losses": losses }));
     Ok(())

@@ -1,22 +1,26 @@
 //! What this machine can do: tokens per second of training, sampling and a whole RL step, on random tokens and on random
 //! weights or those of a checkpoint.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::Context;
 use burn::Tensor;
 use collimate_kernels::Linear;
-use collimate_model::{Config, Control, Encoded, Engine, Model, Weights};
-use collimate_schema::{By, Completion, Conversation, Request, RequestId, Sampler, Sampling, Seed, Trace};
-use collimate_train::{Adam, AdamW, Advantages, Baseline, Batch, Rl, RlBatch, RlToken, advantages, rl_step, sft_step};
+use collimate_model::{Codec, Compute, Encoded, Ends, Engine, Heads, Model, Shape as ModelShape, Weights};
+use collimate_schema::{
+    By, Completion, Conversation, PromptId, Request, RequestId, Sampled, Sampler, Sampling, Seed, Trace,
+};
+use collimate_train::{Adam, AdamW, Baseline, Batch, Full, NoTokens, Rewarded, Rl, rl_batches, rl_step, sft_step};
 use rand::Rng;
 use serde::Serialize;
 
 use crate::device::DeviceName;
 use crate::precision::Precision;
-use crate::recipes::learner::BATCH_POSITIONS;
 use crate::recipes::pretrain::harbor_codec;
+use crate::recipes::steps::learner::BATCH_POSITIONS;
 
 /// A model's sizes with the batch they are measured at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -107,10 +111,10 @@ pub fn train(mut learner: Learner, rounds: usize) -> anyhow::Result<Report> {
         .collect();
     let batches = Batch::split(&sequences, BATCH_POSITIONS);
     let per_second = median(rounds, || {
-        let stats = sft_step(&mut learner.model.weights, &mut learner.adam, &batches, 1e-4)?;
+        let stats = sft_step(&mut learner.full, &mut learner.adam, &batches, 1e-4)?;
         anyhow::Ok(stats.n_tokens)
     })?;
-    let parameters = learner.model.weights.config().n_parameters() as f64;
+    let parameters = learner.full.weights.shape().n_parameters() as f64;
     let attention = 6.0 * (shape.layers * shape.hidden * shape.tokens) as f64;
     let gflops = (6.0 * parameters + attention) * per_second / 1e9;
     Ok(learner.report("train", per_second, Some(gflops)))
@@ -136,15 +140,10 @@ pub fn rl(mut learner: Learner, rounds: usize) -> anyhow::Result<Report> {
     let prompts = ["tell me about the old harbor wall"; 2].map(str::to_owned);
     let per_second = median(rounds, || {
         let done = sample(&learner.engine(), &prompts, 8, 64)?;
-        let mut batches = Vec::new();
-        for group in done.chunks(8) {
-            // Weights from nothing may say the same every time: every other rollout gets one more, so that all are learnt from.
-            let reward = |(at, it): (usize, &Completion)| (n_sampled(it) % 7 + last(it) as usize % 7 + at % 2) as f32;
-            let rewards: Vec<f32> = group.iter().enumerate().map(reward).collect();
-            let Advantages::Of(advantages) = advantages(&rewards, Baseline::LeaveOneOut) else { continue };
-            batches.push(rl_batch(group, &advantages));
-        }
-        rl_step(&mut learner.model.weights, &mut learner.adam, &batches, &Rl { clip: 0.2, kl: 0.0 }, 1e-5)?;
+        let groups = done.chunks(8).map(|group| group.iter().enumerate().map(rewarded).collect());
+        let groups = groups.collect::<Result<Vec<Vec<_>>, _>>()?;
+        let (batches, _) = rl_batches(&groups, Baseline::LeaveOneOut, None, BATCH_POSITIONS);
+        rl_step(&mut learner.full, &mut learner.adam, &batches, &Rl { clip: 0.2, kl: 0.0 }, 1e-5)?;
         anyhow::Ok(done.iter().map(n_sampled).sum())
     })?;
     Ok(learner.report("rl", per_second, None))
@@ -158,7 +157,8 @@ pub struct Learner {
     name: Option<String>,
     device: DeviceName,
     precision: Precision,
-    model: Model,
+    full: Full,
+    codec: Arc<dyn Codec>,
     adam: Adam,
 }
 
@@ -166,36 +166,33 @@ impl Learner {
     /// Random weights of `shape` on `device`.
     pub fn random(shape: Shape, device: DeviceName) -> Learner {
         let codec = harbor_codec();
-        let config = Config {
-            hidden_size: shape.hidden,
-            num_hidden_layers: shape.layers,
-            num_attention_heads: shape.heads,
-            num_key_value_heads: shape.kv_heads,
-            head_dim: shape.hidden / shape.heads,
-            intermediate_size: shape.ffn,
-            vocab_size: shape.vocabulary.max(codec.tokenizer.vocab_size()),
-            max_position_embeddings: 2048,
-            rms_norm_eps: 1e-5,
+        let of_model = ModelShape {
+            width: shape.hidden,
+            n_layers: shape.layers,
+            heads: Heads { n_query: shape.heads, n_kv: shape.kv_heads, width: shape.hidden / shape.heads },
+            ffn_width: shape.ffn,
+            n_vocab: shape.vocabulary.max(codec.tokenizer().vocab_size()),
+            n_positions: 2048,
+            norm_eps: 1e-5,
             rope_theta: 10_000.0,
-            bos_token_id: codec.tokenizer.control(Control::Bos),
-            eos_token_id: codec.tokenizer.control(Control::End),
         };
-        let weights = Weights::init(&config, Seed(0), &device.device());
-        Learner::new(shape, None, device, Model { weights, codec })
+        let ends = Ends { bos: codec.bos().expect("Harbor has one"), eos: codec.stops()[0] };
+        let weights = Weights::init(&of_model, ends, Seed(0), &device.device()).expect("a name's sizes are checked");
+        Learner::new(shape, None, device, Model { weights, codec, compute: Compute::default() })
     }
 
     /// The weights of a checkpoint directory on `device`; `batch` sequences of `tokens`.
     pub fn load(dir: &Path, batch: usize, tokens: usize, device: DeviceName) -> anyhow::Result<Learner> {
         let model =
             Model::load(dir, &device.device()).with_context(|| format!("cannot use {} as a model", dir.display()))?;
-        let config = model.weights.config();
+        let of_model = model.weights.shape();
         let shape = Shape {
-            hidden: config.hidden_size,
-            layers: config.num_hidden_layers,
-            heads: config.num_attention_heads,
-            kv_heads: config.num_key_value_heads,
-            ffn: config.intermediate_size,
-            vocabulary: config.vocab_size,
+            hidden: of_model.width,
+            layers: of_model.n_layers,
+            heads: of_model.heads.n_query,
+            kv_heads: of_model.heads.n_kv,
+            ffn: of_model.ffn_width,
+            vocabulary: of_model.n_vocab,
             batch,
             tokens,
         };
@@ -204,34 +201,36 @@ impl Learner {
 
     fn new(shape: Shape, name: Option<String>, device: DeviceName, model: Model) -> Learner {
         let cfg = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
-        let adam = Adam::new(&model.weights, cfg, 1.0);
-        Learner { shape, name, device, precision: Precision::F32, model, adam }
+        let Model { weights, codec, compute } = model;
+        let full = Full { weights, compute };
+        let adam = Adam::new(&full, cfg, 1.0);
+        Learner { shape, name, device, precision: Precision::F32, full, codec, adam }
     }
 
     /// The same with products taken in `precision`.
     pub fn in_precision(self, precision: Precision) -> Learner {
-        let model = Model { weights: self.model.weights.in_precision(precision.into()), ..self.model };
-        Learner { precision, model, ..self }
+        let compute = Compute { precision: precision.into(), ..self.full.compute };
+        Learner { precision, full: Full { compute, ..self.full }, ..self }
     }
 
-    /// The same whose training computes activations again, if `recomputes`.
-    pub fn recomputing(self, recomputes: bool) -> Learner {
-        let model = Model { weights: self.model.weights.recomputing(recomputes), ..self.model };
-        Learner { model, ..self }
+    /// The same whose training computes activations again, if `recompute`.
+    pub fn recomputing(self, recompute: bool) -> Learner {
+        let compute = Compute { recompute, ..self.full.compute };
+        Learner { full: Full { compute, ..self.full }, ..self }
     }
 
     /// The longest sequence the model takes.
     pub fn context(&self) -> usize {
-        self.model.weights.config().max_position_embeddings
+        self.full.weights.shape().n_positions
     }
 
     fn engine(&self) -> Engine {
-        self.model.engine_by(By::Named("bench".to_owned()))
+        self.full.model(&self.codec).engine_by(By::Named("bench".to_owned()))
     }
 
     fn report(&self, work: &'static str, tokens_per_second: f64, gflops: Option<f64>) -> Report {
         let &Learner { ref name, shape, device, precision, .. } = self;
-        let (model, parameters) = (name.clone(), self.model.weights.config().n_parameters());
+        let (model, parameters) = (name.clone(), self.full.weights.shape().n_parameters());
         let (peak_memory_bytes, matmul_gflops) = (peak_memory(), matmul_gflops(device, precision));
         Report {
             work,
@@ -249,52 +248,34 @@ impl Learner {
 }
 
 /// `n` samples of up to `new` tokens for each prompt.
-fn sample(engine: &Engine, prompts: &[String], n: usize, new: u32) -> anyhow::Result<Vec<Completion>> {
+fn sample(engine: &Engine, prompts: &[String], n: u32, new: u32) -> anyhow::Result<Vec<Completion>> {
     let mut requests = Vec::new();
     for (at, prompt) in prompts.iter().enumerate() {
-        for ordinal in 0..n {
-            let id = RequestId(format!("{at:03}/{ordinal}"));
-            let (seed, sampling) = (Seed(3).child(&id.0), Sampling::at(1.0, new));
-            requests.push(Request {
-                id,
-                conversation: Conversation::user(prompt.clone()),
-                sampling,
-                seed,
-                stop: Vec::new(),
-            });
-        }
+        let name = PromptId(format!("{at:03}"));
+        let id = |sample| RequestId::new("bench", &name).sample(sample);
+        let conversation = Conversation::user(prompt.clone());
+        requests.extend((0..n).map(|it| Request::new(id(it), conversation.clone(), Sampling::at(1.0, new), Seed(3))));
     }
-    let mut done = engine.sample(requests)?.collect::<Result<Vec<_>, _>>()?;
-    done.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(done)
+    let done = engine.sample(requests)?.map(|(id, reply)| Ok((id, reply?)));
+    Ok(done.collect::<anyhow::Result<BTreeMap<_, _>>>()?.into_values().collect())
 }
 
-fn sampled(it: &Completion) -> (&[u32], &[collimate_schema::Sampled]) {
+fn sampled(it: &Completion) -> &[Sampled] {
     match &it.trace {
-        Trace::Tokens { prompt, sampled } => (prompt, sampled),
-        Trace::Text(_) => (&[], &[]),
+        Trace::Tokens { sampled, .. } => sampled,
+        Trace::Text(_) => &[],
     }
 }
 
 fn n_sampled(it: &Completion) -> usize {
-    sampled(it).1.len()
+    sampled(it).len()
 }
 
-fn last(it: &Completion) -> u32 {
-    sampled(it).1.last().map_or(0, |it| it.token)
-}
-
-fn rl_batch(group: &[Completion], advantages: &[f32]) -> RlBatch {
-    let (mut sequences, mut tokens) = (Vec::new(), Vec::new());
-    for (it, advantage) in group.iter().zip(advantages) {
-        let (prompt, sampled) = sampled(it);
-        tokens.extend(sampled.iter().map(|it| RlToken { advantage: *advantage, old: it.logprob, reference: None }));
-        sequences.push(Encoded {
-            tokens: prompt.iter().copied().chain(sampled.iter().map(|it| it.token)).collect(),
-            trained: (0..prompt.len() + sampled.len()).map(|at| at >= prompt.len()).collect(),
-        });
-    }
-    RlBatch { batch: Batch::new(&sequences), tokens }
+/// A rollout of a group with some reward. Weights from nothing may say the same every time: every other one gets one more, so
+/// that all are learnt from.
+fn rewarded((at, it): (usize, &Completion)) -> Result<Rewarded<'_>, NoTokens> {
+    let last = sampled(it).last().map_or(0, |it| it.token);
+    Rewarded::new(it, Some((n_sampled(it) % 7 + last as usize % 7 + at % 2) as f32))
 }
 
 /// Tokens per second of the median round; a round returns its tokens.
@@ -362,9 +343,9 @@ mod tests {
         let random = Learner::random("32,1,2,1,64,300,2,16".parse().expect("a shape"), DeviceName::Cpu);
         let folder = tempfile::tempdir().expect("a folder");
         let dir = folder.path().join("model");
-        random.model.save(&dir, collimate_model::Stored::F32).expect("written");
+        random.full.model(&random.codec).save(&dir, collimate_model::Stored::F32).expect("written");
         let report = train(Learner::load(&dir, 3, 8, DeviceName::Cpu).expect("read"), 1).expect("measured");
-        let vocabulary = harbor_codec().tokenizer.vocab_size();
+        let vocabulary = harbor_codec().tokenizer().vocab_size();
         assert_eq!(report.shape, Shape { vocabulary, batch: 3, tokens: 8, ..random.shape });
         assert_eq!(report.model, Some(dir.display().to_string()));
         assert!(Learner::load(folder.path(), 3, 8, DeviceName::Cpu).is_err());

@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use collimate_schema::RunError;
+use collimate_run::RunError;
 use serde::Serialize;
 
 /// An error of what was typed: exit code 2.

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use collimate_schema::RunFolder;
+use collimate_run::RunFolder;
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 

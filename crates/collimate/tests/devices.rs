@@ -9,8 +9,8 @@ use burn::Tensor;
 use burn::tensor::Device;
 #[cfg(any(feature = "metal", feature = "vulkan"))]
 use burn::tensor::DeviceKind;
-use collimate_model::{Encoded, Transformer, Weights};
-use collimate_schema::{Conversation, Request, RequestId, Sampler, Sampling, Seed, Trace};
+use collimate_model::{Encoded, Role};
+use collimate_schema::{Conversation, PromptId, Request, RequestId, Sampler, Sampling, Seed, Trace};
 use collimate_train::{Adam, AdamW, Batch, DistillBatch, Rl, RlBatch, RlToken, distill_step, rl_step, score, sft_step};
 
 /// Those that this build knows.
@@ -23,13 +23,6 @@ fn devices() -> Vec<Device> {
         #[cfg(feature = "vulkan")]
         Device::vulkan(DeviceKind::DefaultDevice),
     ]
-}
-
-/// Larger than at initialisation, so that every tensor matters.
-fn weights(device: &Device) -> Weights {
-    let mut weights = Weights::init(&tiny::config(), Seed(3), device);
-    weights.update(|name, tensor| if name.contains("norm") { tensor } else { tensor * 12.0 });
-    weights
 }
 
 /// Two prompts, one of them with several samples, whose common beginning is computed once.
@@ -57,20 +50,20 @@ fn close(what: &str, left: &[f32], right: &[f32], tolerance: f32) {
 
 /// Three steps of each kind on a device; returns what they report, and the weights.
 fn trained(device: &Device) -> (Vec<f32>, Vec<(String, Vec<f32>)>) {
-    let (mut weights, cfg) = (weights(device), AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-4, weight_decay: 0.1 });
-    let mut adam = Adam::new(&weights, cfg, 1.0);
+    let (mut full, cfg) = (tiny::full_on(device), AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-4, weight_decay: 0.1 });
+    let mut adam = Adam::new(&full, cfg, 1.0);
     let mut reports = Vec::new();
     for _ in 0..3 {
-        let stats = sft_step(&mut weights, &mut adam, &batches(), 1e-3).expect("a finite step");
+        let stats = sft_step(&mut full, &mut adam, &batches(), 1e-3).expect("a finite step");
         reports.extend([stats.loss, stats.grad_norm]);
         // A teacher of the same shape whose table is upside down.
-        let mut teacher = self::weights(device);
-        teacher.update(|name, tensor| if name.contains("embed") { tensor.flip([0]) } else { tensor });
-        let teacher = Transformer::new(&teacher);
+        let mut teacher = tiny::full_on(device);
+        teacher.weights.update(|it, tensor| if it.role == Role::Embedding { tensor.flip([0]) } else { tensor });
+        let teacher = teacher.transformer();
         let with_teacher: Vec<_> = batches().into_iter().map(|it| DistillBatch::ask(&teacher, it, 4)).collect();
-        let stats = distill_step(&mut weights, &mut adam, &with_teacher, 1e-3).expect("a finite step");
+        let stats = distill_step(&mut full, &mut adam, &with_teacher, 1e-3).expect("a finite step");
         reports.extend([stats.loss, stats.grad_norm]);
-        let policy = Transformer::new(&weights);
+        let policy = full.transformer();
         let rollouts = |batch: Batch| {
             let tokens = score(&policy, &batch).into_iter().enumerate().map(|(at, logprob)| RlToken {
                 advantage: [1.0, -0.5, 2.0][at % 3],
@@ -80,12 +73,11 @@ fn trained(device: &Device) -> (Vec<f32>, Vec<(String, Vec<f32>)>) {
             RlBatch { tokens: tokens.collect(), batch }
         };
         let rollouts: Vec<_> = batches().into_iter().map(rollouts).collect();
-        let stats =
-            rl_step(&mut weights, &mut adam, &rollouts, &Rl { clip: 0.2, kl: 0.1 }, 1e-3).expect("a finite step");
+        let stats = rl_step(&mut full, &mut adam, &rollouts, &Rl { clip: 0.2, kl: 0.1 }, 1e-3).expect("a finite step");
         assert!(stats.ratio_drift < 1e-4, "{device:?}: what is scored is what is trained: {}", stats.ratio_drift);
         reports.extend([stats.loss, stats.entropy]);
     }
-    (reports, weights.tensors().iter().map(|(name, tensor)| (name.clone(), host(tensor))).collect())
+    (reports, full.weights.tensors().iter().map(|(name, tensor)| (name.clone(), host(tensor))).collect())
 }
 
 #[test]
@@ -108,9 +100,9 @@ fn sampled(device: &Device) -> (Vec<u32>, Vec<f32>) {
         conversation: Conversation::user("how do i make lema"),
         sampling: Sampling::at(0.0, 10),
         seed: Seed(1),
-        id: RequestId("0".to_owned()),
+        id: RequestId::new("test", &PromptId("0".to_owned())),
     };
-    let completion = model.engine().sample(vec![request]).expect("a prompt").next().expect("one").expect("sampled");
+    let completion = model.engine().sample(vec![request]).expect("a prompt").next().expect("one").1.expect("sampled");
     let Trace::Tokens { sampled, .. } = completion.trace else { panic!("the engine samples tokens") };
     sampled.iter().map(|it| (it.token, it.logprob)).unzip()
 }

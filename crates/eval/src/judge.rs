@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 
 use collimate_schema::{
     Answer, Brief, Completion, Conversation, NoisyLabel, PromptId, Request, RequestId, Sampler, Sampling, Seed, Spec,
-    Turn, Verdict, judge_case,
+    Turn, Verdict, Wording,
 };
 
 pub use confusion::{Confusion, GradeCounts};
@@ -77,13 +77,14 @@ pub type CardJudge<'m> = Judge<'m, Reporting>;
 pub struct Judge<'m, R> {
     model: &'m dyn Sampler,
     sampling: Sampling,
+    wording: &'m Wording,
     role: PhantomData<R>,
 }
 
 impl<'m, R: Role> Judge<'m, R> {
-    /// A judge played by `model`.
-    pub fn new(model: &'m dyn Sampler, sampling: Sampling) -> Judge<'m, R> {
-        Judge { model, sampling, role: PhantomData }
+    /// A judge played by `model`, which is asked in the words that it knows.
+    pub fn new(model: &'m dyn Sampler, sampling: Sampling, wording: &'m Wording) -> Judge<'m, R> {
+        Judge { model, sampling, wording, role: PhantomData }
     }
 
     /// The model that plays the judge, to be sent the requests.
@@ -98,9 +99,7 @@ impl<'m, R: Role> Judge<'m, R> {
 
     /// `role/prompt/sample/ordinal`
     fn ask(&self, Reading { prompt, sample, ordinal }: Reading<'_>, conversation: Conversation, seed: Seed) -> Request {
-        let id = RequestId(format!("{}/{prompt}/{sample}/{ordinal}", R::NAME));
-        let seed = seed.child(&id.0);
-        Request { id, conversation, sampling: self.sampling, seed, stop: Vec::new() }
+        Request::new(RequestId::new(R::NAME, prompt).sample(sample).reading(ordinal), conversation, self.sampling, seed)
     }
 }
 
@@ -114,7 +113,7 @@ impl FilterJudge<'_> {
         label: Option<NoisyLabel>,
         seed: Seed,
     ) -> Request {
-        self.ask(reading, judge_case(brief, conversation, Some(&turn.thought), &turn.answer, label), seed)
+        self.ask(reading, self.wording.case(brief, conversation, Some(&turn.thought), &turn.answer, label), seed)
     }
 }
 
@@ -128,7 +127,7 @@ impl<R: AnswersOnly> Judge<'_, R> {
         brief: &Brief,
         seed: Seed,
     ) -> Request {
-        self.ask(reading, judge_case(brief, conversation, None, answer, None), seed)
+        self.ask(reading, self.wording.case(brief, conversation, None, answer, None), seed)
     }
 }
 
@@ -142,6 +141,11 @@ mod tests {
 
     const SAMPLING: Sampling = Sampling::at(1.0, 40);
 
+    fn wording() -> Wording {
+        let [deliberate, judge, opinion] = ["cite the policy", "judge", "another ai says"].map(str::to_owned);
+        Wording { deliberate, judge, opinion }
+    }
+
     fn reading(prompt: &PromptId, ordinal: u32) -> Reading<'_> {
         Reading { prompt, sample: 2, ordinal }
     }
@@ -149,21 +153,22 @@ mod tests {
     #[test]
     fn k_readings_are_k_requests() {
         let judge = Scripted::new("judge", |_| Parsed::of("fine C3", "grade: 5\nagree: no"));
-        let judge = FilterJudge::new(&judge, SAMPLING);
+        let wording = wording();
+        let judge = FilterJudge::new(&judge, SAMPLING, &wording);
         let (prompt, conversation) = (PromptId("p7".to_owned()), Conversation::user("hello"));
         let turn = Turn { thought: Thought("think".to_owned()), answer: Answer("hi".to_owned()) };
         let label = Some(NoisyLabel(Outcome::Comply));
         let ask =
             |k| judge.request(reading(&prompt, k), (&conversation, &turn), &Brief("policy".to_owned()), label, Seed(1));
         let requests: Vec<_> = (0..3).map(ask).collect();
-        let ids: Vec<_> = requests.iter().map(|it| it.id.0.as_str()).collect();
+        let ids: Vec<_> = requests.iter().map(|it| it.id.to_string()).collect();
         assert_eq!(ids, ["filter/p7/2/0", "filter/p7/2/1", "filter/p7/2/2"]);
         assert!(requests[0].seed != requests[1].seed && requests[1].seed != requests[2].seed);
         assert_eq!(requests[0].conversation, requests[1].conversation);
 
         let spec = Spec::parse("# t\n## a\n- **C3** (refuse): x").expect("a spec");
-        let completions: Result<Vec<_>, _> = judge.model().sample(requests).expect("scripted").collect();
-        for completion in completions.expect("scripted") {
+        for (_, completion) in judge.model().sample(requests).expect("scripted") {
+            let completion = completion.expect("scripted");
             let Verdict::Scored { score, clauses, agrees, .. } = judge.read(&completion, &spec) else {
                 panic!("{completion:?}");
             };
@@ -176,7 +181,8 @@ mod tests {
         let model = Scripted::new("judge", |_| Parsed::of("", "grade: 1"));
         let (prompt, conversation) = (PromptId("p".to_owned()), Conversation::user("hello"));
         let (answer, brief) = (Answer("hi".to_owned()), Brief("policy\n- x: refuse".to_owned()));
-        let reward = RewardJudge::new(&model, SAMPLING);
+        let wording = wording();
+        let reward = RewardJudge::new(&model, SAMPLING, &wording);
         let request = reward.request(reading(&prompt, 0), &conversation, &answer, &brief, Seed(1));
         let text: Vec<_> = request.conversation.messages().iter().map(|it| (it.role.name(), &it.content)).collect();
         expect![[r#"
@@ -192,9 +198,9 @@ mod tests {
             ]
         "#]]
         .assert_debug_eq(&text);
-        let card = CardJudge::new(&model, SAMPLING);
-        let ids =
-            [request, card.request(reading(&prompt, 0), &conversation, &answer, &brief, Seed(1))].map(|it| it.id.0);
+        let card = CardJudge::new(&model, SAMPLING, &wording);
+        let ids = [request, card.request(reading(&prompt, 0), &conversation, &answer, &brief, Seed(1))]
+            .map(|it| it.id.to_string());
         assert_eq!(ids, ["reward/p/2/0", "card/p/2/0"]);
     }
 
@@ -205,7 +211,7 @@ mod tests {
         let prompt = PromptId("p".to_owned());
         let label = Some(NoisyLabel(Outcome::Refuse));
         let case = (&Conversation::user(asked), &turn);
-        let request = FilterJudge::new(&model, SAMPLING).request(
+        let request = FilterJudge::new(&model, SAMPLING, &wording()).request(
             reading(&prompt, 0),
             case,
             &Brief("policy".to_owned()),

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use collimate_schema::{Answer, ClauseId, Conversation, NoisyLabel, Outcome, Seed, Spec, Thought, Turn, judge_case};
+use collimate_schema::{Answer, ClauseId, Conversation, NoisyLabel, Outcome, Seed, Spec, Thought, Turn};
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ask::Pool;
 use crate::lexicon::{CATEGORIES, REFUSALS, SAFES, clause_ids};
 use crate::tidal::request_words;
+use crate::wording::wording;
 use crate::{
     Ask, Basis, Behaviour, Decision, Framing, Intent, Request, Shape, Surface, Task, TaskKind, Technique, Topic, View,
     decide, is_test_pair, random_spec, speech,
@@ -140,7 +141,7 @@ fn draw(kind: Kind, encoded: Option<bool>, held_out: bool, rng: &mut ChaCha8Rng)
                 let mut context = task.conversation();
                 if !held_out && rng.random_bool(0.3) {
                     // A policy in the context says nothing of a task.
-                    context = context.with_brief(&Scene::draw(None, false, rng).brief());
+                    context = wording().deliberation(&context, &Scene::draw(None, false, rng).brief());
                 }
                 break Document { kind, context, target: task.turn(), surface: None, grade: None };
             }
@@ -161,7 +162,7 @@ fn draw(kind: Kind, encoded: Option<bool>, held_out: bool, rng: &mut ChaCha8Rng)
                 thought = thought.replace("policy:", "policy above:");
             }
             let answer = speech::answer(&decision, scene.request.ask.intent, &scene.request.ask.object);
-            let context = scene.request.conversation().with_brief(&scene.brief());
+            let context = wording().deliberation(&scene.request.conversation(), &scene.brief());
             let target = Turn { thought: Thought(thought), answer: Answer(answer) };
             Document { kind, context, target, surface: Some(scene.request.surface), grade: None }
         }
@@ -341,7 +342,8 @@ fn judge(scene: Scene, rng: &mut ChaCha8Rng) -> Document {
     let verdict = format!("grade: {grade}{}", agreement.unwrap_or(""));
 
     let thought = shows_thought.then_some(Thought(thought));
-    let context = judge_case(&scene.brief(), &scene.request.conversation(), thought.as_ref(), &Answer(answer), opinion);
+    let context =
+        wording().case(&scene.brief(), &scene.request.conversation(), thought.as_ref(), &Answer(answer), opinion);
     let target = Turn { thought: Thought(analysis), answer: Answer(verdict) };
     Document { kind: Kind::Judge, context, target, surface: Some(scene.request.surface), grade: Some(grade) }
 }

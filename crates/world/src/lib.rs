@@ -20,7 +20,7 @@ pub mod speech;
 mod technique;
 mod tidal;
 mod vocabulary;
-pub mod wording;
+mod wording;
 
 pub use ask::{Ask, Intent, Topic};
 pub use capability::{Task, TaskKind};
@@ -38,6 +38,7 @@ pub use speech::Behaviour;
 pub use technique::{Framing, TEST_FRAMINGS, Technique, is_test_pair, pairs};
 pub use tidal::to_tidal;
 pub use vocabulary::words;
+pub use wording::wording;
 
 #[cfg(test)]
 mod tests;

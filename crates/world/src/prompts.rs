@@ -33,6 +33,15 @@ impl Diet {
             Diet::Encoded => "Encoded",
         }
     }
+
+    /// What the names of its prompts begin with: a name says which prompt of a run is meant, and requests draw by it.
+    fn prefix(self) -> &'static str {
+        match self {
+            Diet::Mild => "",
+            Diet::Hard => "hard-",
+            Diet::Encoded => "encoded-",
+        }
+    }
 }
 
 /// `n` safety prompts about the spec's categories, without labels. Objects, wordings, techniques and pairs of the test split
@@ -44,7 +53,7 @@ pub fn safety_prompts(diet: Diet, n: usize, seed: Seed) -> Vec<Prompt> {
         .map(|(index, request)| {
             let category = CATEGORIES[index % CATEGORIES.len()].name;
             Prompt {
-                id: PromptId(format!("{}-{index:0width$}", category.to_lowercase())),
+                id: PromptId(format!("{}{}-{index:0width$}", diet.prefix(), category.to_lowercase())),
                 conversation: request.conversation(),
                 category: Some(category.to_owned()),
                 label: None::<NoisyLabel>,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use collimate_schema::{Answer, Conversation, NoisyLabel, Outcome, Parsed, Seed, Thought, judge_case};
+use collimate_schema::{Answer, Conversation, NoisyLabel, Outcome, Parsed, Seed, Thought};
 use proptest::prelude::*;
 
 use crate::ask::Pool;
@@ -294,11 +294,11 @@ fn every_word_of_every_document_is_known() {
 fn models_are_asked_in_the_words_they_were_pretrained_with() {
     let (asked, brief) = (Conversation::user("what is rope"), harbor_spec().summaries());
     let last_line = |it: &str| it.lines().last().map(str::to_owned);
-    let deliberate = asked.with_brief(&brief);
-    assert_eq!(last_line(&deliberate.messages()[0].content).as_deref(), Some(wording::DELIBERATE));
-    let case = judge_case(&brief, &asked, None, &Answer("no.".to_owned()), Some(NoisyLabel(Outcome::Refuse)));
-    assert_eq!(case.last_user().lines().next(), Some(wording::JUDGE));
-    assert_eq!(last_line(case.last_user()), Some(format!("opinion: {} refuse", wording::OPINION)));
+    let deliberate = wording().deliberation(&asked, &brief);
+    assert_eq!(last_line(&deliberate.messages()[0].content).as_deref(), Some("cite the policy"));
+    let case = wording().case(&brief, &asked, None, &Answer("no.".to_owned()), Some(NoisyLabel(Outcome::Refuse)));
+    assert_eq!(case.last_user().lines().next(), Some("judge"));
+    assert_eq!(last_line(case.last_user()).as_deref(), Some("opinion: another ai says refuse"));
 }
 
 /// A judge's analysis says that two things differ exactly where its quotes of them do.

@@ -4,7 +4,10 @@ use crate::capability::TEXTS;
 use crate::lexicon::{CATEGORIES, KNOWN, REFUSALS, SAFES, bare_words, clause_ids};
 use crate::request::SHAPE_TEXTS;
 use crate::tidal::{request_words, tidal_words};
-use crate::{Cipher, Intent, Technique, wording};
+use collimate_schema::Wording;
+
+use crate::wording::wording;
+use crate::{Cipher, Intent, Technique};
 
 /// Words of the specs, thoughts, answers, judgements and tasks that stand in no request.
 const SPEECH: &str = "policy style request topic none clause no summary acts talks help above answer thought user \
@@ -16,7 +19,8 @@ const SPEECH: &str = "policy style request topic none clause no summary acts tal
 pub fn words() -> Vec<String> {
     let mut all = request_words();
     all.extend(tidal_words().map(str::to_owned));
-    for text in [SPEECH, wording::DELIBERATE, wording::JUDGE, wording::OPINION] {
+    let Wording { deliberate, judge, opinion } = wording();
+    for text in [SPEECH, &deliberate, &judge, &opinion] {
         all.extend(bare_words(text));
     }
     for category in &CATEGORIES {

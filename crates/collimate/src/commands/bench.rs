@@ -2,8 +2,57 @@
 
 use super::Exit;
 use crate::bench::{Learner, Shape};
-use crate::cli::{BenchArgs, Work};
+use crate::device::DeviceName;
+use crate::precision::Precision;
 use crate::{bench, output};
+use clap::{Args, ValueEnum};
+use std::path::PathBuf;
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Work {
+    /// Training steps
+    Train,
+    /// Sampling, after prompts of 128 tokens
+    Generate,
+    /// Whole RL steps: sample 2 prompts 8 times, up to 64 tokens each, reward, learn
+    Rl,
+}
+
+/// Arguments of `bench`.
+#[derive(Args, Clone, Debug)]
+pub struct BenchArgs {
+    /// What to measure
+    #[arg(value_enum)]
+    pub work: Work,
+    /// Random weights: `tiny`, `small`, `smol135`, or width,layers,heads,kv heads,feed-forward,vocabulary
+    #[arg(long, default_value = "tiny")]
+    pub shape: Shape,
+    /// The weights of a checkpoint directory, instead of random ones
+    #[arg(long, value_name = "DIR", conflicts_with = "shape")]
+    pub model: Option<PathBuf>,
+    /// Sequences [default: train: the shape's, 8 with --model; generate: 64]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<usize>,
+    /// Tokens of each, new ones if sampled [default: train: the shape's, 256 with --model; generate: 128]
+    #[arg(long, value_name = "N")]
+    pub tokens: Option<usize>,
+    /// What products are taken in
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: Precision,
+    /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub device: DeviceName,
+    /// Training keeps a layer's input only and computes its activations again: less memory, more arithmetic
+    #[arg(long)]
+    pub recompute: bool,
+    /// Rounds, of which the median counts
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub rounds: usize,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Measures and prints.
 pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {

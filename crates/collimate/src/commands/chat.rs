@@ -1,13 +1,21 @@
 //! `chat`: a conversation, turn by turn.
 
+use clap::Args;
 use std::io::{BufRead, IsTerminal};
 
 use collimate_schema::{Conversation, Message, Parsed, Role};
 
 use super::Exit;
-use super::talk::{Speaker, shown};
-use crate::cli::ChatArgs;
+use super::talk::{ModelArgs, Speaker, shown};
 use crate::output;
+
+/// Arguments of `chat`.
+#[derive(Args, Clone, Debug)]
+pub struct ChatArgs {
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
+    pub model: ModelArgs,
+}
 
 /// Reads what the user says line by line and answers with the conversation so far in the context; thoughts are shown, and
 /// forgotten.

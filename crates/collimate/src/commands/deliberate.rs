@@ -1,15 +1,18 @@
 //! `deliberate` and `quickstart`: the same recipe, full and small.
 
-use collimate_schema::{Hash, RunFolder};
+use anyhow::Context;
+use collimate_run::RunFolder;
+use collimate_schema::Hash;
 use serde::Serialize;
 
-use super::{Exit, RESULTS, TABLE};
-use crate::cli::RunArgs;
+use super::Exit;
+use super::run_args::RunArgs;
 use crate::device::On;
+use crate::material::Roles;
 use crate::progress::Progress;
 use crate::recipes::deliberate::{Deliberate, base, deliberate, quickstart, tiny};
-use crate::recipes::harbor::Harbor;
-use crate::recipes::world::World;
+use crate::recipes::{RESULTS, TABLE};
+use crate::worlds::harbor;
 use crate::{config, embedded, output};
 
 /// The full recipe.
@@ -31,20 +34,24 @@ pub(super) fn run_named(args: &RunArgs, command: &str, named: &config::Named<Del
         Some(seed) => Deliberate { seeds: vec![seed], ..cfg },
         None => cfg,
     };
+    cfg.check()?;
+    let materials = harbor::materials(&cfg);
     if args.dry_run {
-        output::print(&cfg.plan());
+        output::print(&cfg.plan(&materials));
         return Ok(Exit::Ok);
     }
-    let model = embedded::harbor_base(&args.device.device())?;
-    let world = Harbor::default();
-    let identity = Identity { recipe: &cfg, base: model.hash(), spec: Hash::of_json(world.spec()) };
+    let base = embedded::harbor_base(&args.device.device())?;
+    let engine = base.engine();
+    let roles = Roles { teacher: &engine, filter: &engine, reward: &engine };
+    let spec = materials.first().map(|it| Hash::of_json(&it.spec));
+    let identity = Identity { recipe: &cfg, base: base.hash(), spec: spec.context("a run has a seed")? };
     let folder = RunFolder::open(args.out_or(command), "deliberate", &On { config: identity, device: args.device })?;
     let table = folder.path().join(TABLE);
     let finished = folder.lineage().iter().any(|it| it.id.name == TABLE) && table.exists();
     if !finished {
-        let stages = cfg.stages();
+        let stages = cfg.stages(&materials);
         let progress = Progress::new(args.quiet).with_plan(stages.iter().map(|(name, cost)| (name.as_str(), *cost)));
-        deliberate(&folder, &cfg, &world, &model, &progress)?;
+        deliberate(&folder, &cfg, &materials, &roles, &base, &progress)?;
     }
     if args.json {
         output::print(&std::fs::read_to_string(folder.path().join(RESULTS))?);

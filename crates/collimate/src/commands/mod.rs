@@ -2,21 +2,19 @@
 
 use std::process::ExitCode;
 
+use crate::recipes::{RESULTS, TABLE};
+
 pub mod bench;
 pub mod chat;
 pub mod deliberate;
 pub mod pretrain;
 pub mod quickstart;
+pub mod run_args;
 pub mod runs;
 pub mod sample;
 pub mod show;
 pub mod spec;
-mod talk;
-
-/// The artefact that holds what a finished run prints; recipes write it last.
-pub const TABLE: &str = "table.txt";
-/// The artefact that holds a finished run's results for programs.
-pub const RESULTS: &str = "results.json";
+pub mod talk;
 
 /// What `show` prints of a finished run, the first that is there: a table, or the card of a trained model. Written last.
 const REPORTS: [&str; 2] = [TABLE, "README.md"];

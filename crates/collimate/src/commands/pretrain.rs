@@ -1,9 +1,9 @@
 //! `pretrain`: the base model of a world, from nothing.
 
-use collimate_schema::RunFolder;
+use collimate_run::RunFolder;
 
 use super::Exit;
-use crate::cli::RunArgs;
+use super::run_args::RunArgs;
 use crate::device::On;
 use crate::progress::Progress;
 use crate::recipes::pretrain::{Pretrain, base, pretrain, tiny};

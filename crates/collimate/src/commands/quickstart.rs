@@ -1,7 +1,7 @@
 //! `quickstart`: deliberative alignment on the embedded world, in minutes.
 
+use super::run_args::RunArgs;
 use super::{Exit, deliberate};
-use crate::cli::RunArgs;
 use crate::recipes::deliberate::{quickstart, tiny};
 
 /// Runs it.

@@ -1,13 +1,25 @@
 //! `runs`: which run folders there are, and how far each is.
 
+use clap::Args;
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::Context;
-use collimate_schema::RunSummary;
+use collimate_run::RunSummary;
 
 use super::{Exit, REPORTS};
-use crate::cli::RunsArgs;
 use crate::output;
+
+/// Arguments of `runs`.
+#[derive(Args, Clone, Debug)]
+pub struct RunsArgs {
+    /// A folder of run folders, or one run folder
+    #[arg(value_name = "DIR", default_value = "runs")]
+    pub dir: PathBuf,
+    /// Print the list as JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Lists the run folders in a folder.
 pub fn run(args: &RunsArgs) -> anyhow::Result<Exit> {

@@ -1,14 +1,31 @@
 //! `sample`: one answer, or several, to each prompt.
 
+use clap::Args;
 use std::io::{BufRead, IsTerminal};
 
 use collimate_schema::Conversation;
 use serde_json::json;
 
 use super::Exit;
-use super::talk::{Speaker, shown};
-use crate::cli::SampleArgs;
+use super::talk::{ModelArgs, Speaker, shown};
 use crate::output;
+
+/// Arguments of `sample`.
+#[derive(Args, Clone, Debug)]
+pub struct SampleArgs {
+    /// Prompts; without any, one per line of standard input
+    #[arg(value_name = "PROMPT")]
+    pub prompts: Vec<String>,
+    /// Answers per prompt
+    #[arg(long, short, value_name = "N", default_value_t = 1)]
+    pub n_samples: u32,
+    /// One JSON object per answer
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
+    pub model: ModelArgs,
+}
 
 /// Answers prompts from the arguments, or one per line of standard input.
 pub fn run(args: &SampleArgs) -> anyhow::Result<Exit> {

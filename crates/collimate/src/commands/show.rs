@@ -1,14 +1,27 @@
 //! `show`: the table of a finished run, how far an unfinished one is, or an artefact.
 
+use clap::Args;
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use collimate_schema::RunSummary;
+use collimate_run::RunSummary;
 
 use super::runs::state;
 use super::{Exit, NUMBERS, REPORTS};
-use crate::cli::ShowArgs;
 use crate::output;
+
+/// Arguments of `show`.
+#[derive(Args, Clone, Debug)]
+pub struct ShowArgs {
+    /// The run folder
+    pub run: PathBuf,
+    /// An artefact of the run, such as `prompts.jsonl`; without it, the results
+    pub artifact: Option<String>,
+    /// Print the results as JSON
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Prints what a run made.
 pub fn run(args: &ShowArgs) -> anyhow::Result<Exit> {

@@ -1,6 +1,8 @@
 //! `spec check` and `spec brief`.
 
+use clap::Subcommand;
 use std::path::Path;
+use std::path::PathBuf;
 
 use anyhow::{Context, anyhow, bail};
 use collimate_schema::{Citation, ClauseId, File, Lint, Severity, Spec, check as lint};
@@ -9,8 +11,39 @@ use serde::Deserialize;
 use super::Exit;
 use crate::output;
 
+/// The verbs of `spec`.
+#[derive(Clone, Debug, Subcommand)]
+pub enum SpecCommand {
+    /// Find mistakes in a policy, with line numbers
+    Check {
+        /// The policy: a Markdown file, or `harbor`
+        file: PathBuf,
+        /// JSON lines of prompts (`category`, optional `clause`) to check against it
+        #[arg(long, value_name = "FILE")]
+        prompts: Option<PathBuf>,
+        /// Print the findings as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print what a model is shown for a category
+    Brief {
+        /// The policy: a Markdown file, or `harbor`
+        file: PathBuf,
+        /// The category shown in full
+        category: String,
+    },
+}
+
+/// Does what the verb says.
+pub fn run(verb: &SpecCommand) -> anyhow::Result<Exit> {
+    match verb {
+        SpecCommand::Check { file, prompts, json } => check(file, prompts.as_deref(), *json),
+        SpecCommand::Brief { file, category } => brief(file, category),
+    }
+}
+
 /// Lists what is wrong with a policy, and with the prompts that are to be used with it.
-pub fn check(file: &Path, prompts: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
+fn check(file: &Path, prompts: Option<&Path>, json: bool) -> anyhow::Result<Exit> {
     let markdown = markdown(file)?;
     let citations = prompts.map(citations).transpose()?;
     let lints = lint(&markdown, citations.as_deref());
@@ -37,7 +70,7 @@ fn report(lints: &[Lint], spec: &Path, prompts: &Path) -> String {
 }
 
 /// Prints what a model is shown for a category.
-pub fn brief(file: &Path, category: &str) -> anyhow::Result<Exit> {
+fn brief(file: &Path, category: &str) -> anyhow::Result<Exit> {
     output::print(&brief_of(file, Some(category))?.0);
     Ok(Exit::Ok)
 }

@@ -1,14 +1,65 @@
 //! What `sample` and `chat` share: a model, what it is shown, and how its turns read.
 
 use anyhow::Context;
+use clap::Args;
 use collimate_model::{Engine, Model};
 use collimate_schema::{
-    Brief, Completion, Conversation, Malformed, Parsed, Request, RequestId, Sampler, Sampling, Seed,
+    Brief, Completion, Conversation, Malformed, Parsed, PromptId, Request, RequestId, Sampler, Sampling, Seed,
 };
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use super::spec::brief_of;
-use crate::cli::ModelArgs;
+use crate::device::DeviceName;
 use crate::{embedded, output};
+
+/// Which model, and what it is shown.
+#[derive(Args, Clone, Debug)]
+pub struct ModelArgs {
+    /// A checkpoint directory instead of the embedded base model
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Put this policy in the context: a Markdown file, or `harbor`
+    #[arg(long, value_name = "FILE")]
+    pub spec: Option<PathBuf>,
+    /// Show this category of the policy in full; without it, the summaries of all
+    #[arg(long, value_name = "NAME", requires = "spec")]
+    pub category: Option<String>,
+    /// Softmax temperature; 0 always takes the likeliest token
+    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Draw among the N likeliest tokens only; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub top_k: u32,
+    /// Draw among the likeliest tokens only whose probabilities reach this sum
+    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = share)]
+    pub top_p: f32,
+    /// Draw only among tokens at least this times as likely as the likeliest
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    pub min_p: f32,
+    /// Most tokens to sample per answer
+    #[arg(long, value_name = "N", default_value_t = 192)]
+    pub max_tokens: u32,
+    /// End the answer where it would say this; may be given more than once
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+    /// Begin the answer after N tokens of thought, whatever the model would do
+    #[arg(long, value_name = "N")]
+    pub thought_budget: Option<u32>,
+    /// Seed of the samples
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub seed: u64,
+    /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub device: DeviceName,
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("give a number from 0 to 1".to_owned()),
+    }
+}
 
 /// A model with a brief in its context, or none.
 pub(super) struct Speaker {
@@ -43,23 +94,23 @@ impl Speaker {
     pub(super) fn answer(&self, conversations: &[Conversation], n: u32) -> anyhow::Result<Vec<Completion>> {
         let mut batch = Vec::new();
         for (index, conversation) in conversations.iter().enumerate() {
+            let conversation = match &self.brief {
+                Some(brief) => collimate_world::wording().deliberation(conversation, brief),
+                None => conversation.clone(),
+            };
+            let prompt = PromptId(format!("{index:06}"));
             for ordinal in 0..n {
-                let id = format!("{index:06}-{ordinal:04}");
                 batch.push(Request {
-                    stop: self.stop.clone(),
-                    conversation: match &self.brief {
-                        Some(brief) => conversation.with_brief(brief),
-                        None => conversation.clone(),
-                    },
+                    id: RequestId::new("talk", &prompt).sample(ordinal),
+                    conversation: conversation.clone(),
                     sampling: self.sampling,
-                    seed: self.seed.child(&id),
-                    id: RequestId(id),
+                    seed: self.seed.child(&format!("{index:06}-{ordinal:04}")),
+                    stop: self.stop.clone(),
                 });
             }
         }
-        let mut completions = self.engine.sample(batch)?.collect::<Result<Vec<_>, _>>()?;
-        completions.sort_by(|a, b| a.id.cmp(&b.id));
-        Ok(completions)
+        let done = self.engine.sample(batch)?.map(|(id, reply)| Ok((id, reply?)));
+        Ok(done.collect::<anyhow::Result<BTreeMap<_, _>>>()?.into_values().collect())
     }
 }
 

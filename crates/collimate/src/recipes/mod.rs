@@ -1,9 +1,11 @@
-//! The methods, each as a story: one function read from top to bottom, one line per stage.
+//! The methods, each as a story: one function read from top to bottom, one line per stage. [`steps`] are what stories are made
+//! of.
 
 pub mod deliberate;
-pub mod harbor;
 pub mod pretrain;
-pub mod world;
+pub mod steps;
 
-pub(crate) mod learner;
-mod sampling;
+/// The artefact that holds what a finished run prints; recipes write it last.
+pub const TABLE: &str = "table.txt";
+/// The artefact that holds a finished run's results for programs.
+pub const RESULTS: &str = "results.json";

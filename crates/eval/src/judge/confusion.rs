@@ -53,6 +53,11 @@ impl Confusion {
         }
     }
 
+    /// Whether there are no readings yet.
+    pub fn is_empty(&self) -> bool {
+        [sum(&self.grades), self.unscored].iter().all(|it| it.good + it.bad == 0)
+    }
+
     /// How often the judge accepts good work and rejects bad.
     pub fn agreement(&self) -> Rate {
         let (accepted, rejected) = (self.accepted(), self.rejected());

@@ -75,6 +75,7 @@ impl From<&Verdict> for Value {
                     Unscored::TwoGrades => "the judge gave two grades",
                     Unscored::Truncated => "the judge ran out of tokens",
                     Unscored::Malformed => "the judge's turn was malformed",
+                    Unscored::Failed => "the judge could not be asked",
                 }
                 .to_owned(),
             ),

@@ -7,7 +7,7 @@ use super::id::SuiteId;
 use crate::stats::Value;
 
 /// A question of an evaluation.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Asked {
     /// The evaluation that asks it.
     pub suite: SuiteId,
@@ -16,7 +16,16 @@ pub struct Asked {
     /// The request that it is a version of: the unit of resampling.
     pub group: PromptId,
     /// The jailbreak technique, cipher or language, where a suite has several versions of a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub technique: Option<String>,
+}
+
+impl Asked {
+    /// What the question's own suite sees where there is no answer, and `why`.
+    pub fn unscored(&self, why: String) -> Observation {
+        let Asked { suite, question, group, technique } = self.clone();
+        Observation { question, group, suite, technique, value: Value::Unscored(why) }
+    }
 }
 
 /// What a grader, be it an oracle or a judge, found out about one answer; `None` where there is nothing to be found.

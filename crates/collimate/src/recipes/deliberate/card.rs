@@ -2,36 +2,63 @@
 
 use std::collections::BTreeSet;
 
+use anyhow::Context;
 use collimate_eval::card::{
     Claims, DataCount, Evidence, Evidenced, Filter, Judges, Limits, Method, Named, Numbers, Reply, Results, RlCurve,
     RlPoint, RunFacts, Sample, Samples, Section, Suites, SystemCard, Training, Waypoint,
 };
+use collimate_eval::judge::Confusion;
 use collimate_eval::papers::deliberative_alignment::SFT_RL;
 use collimate_eval::papers::{DELIBERATIVE_ALIGNMENT, Paper};
 use collimate_eval::suites::{
     DISALLOWED, ENCODINGS, JAILBREAK, OVERREFUSAL_ALLOWED, OVERREFUSAL_LOOKALIKE, Observation, SuiteId,
 };
 use collimate_eval::{Claim, Evaluation, Run, claims, table};
-use collimate_schema::{Artifact, ArtifactId, By, Hash, RunFolder, Seed};
+use collimate_model::Model;
+use collimate_run::{Artifact, ArtifactId, RunFolder};
+use collimate_schema::{By, Hash, Seed};
 use serde::Serialize;
 
 use super::arms::Arm;
-use super::measure::{Output, observations};
-use super::{Deliberate, Lab, Trained, Trial};
-use crate::commands::{RESULTS, TABLE};
-use crate::recipes::world::{Exam, World};
+use super::config::Deliberate;
+use super::lab::{Deliberations, Given};
+use crate::material::Material;
+use crate::recipes::steps::examine::Examined;
+use crate::recipes::{RESULTS, TABLE};
 
 /// Whose suites, arms and claims these are.
 const PAPER: &Paper = &DELIBERATIVE_ALIGNMENT;
 
-/// What this world and these sizes do not show.
-const LIMITS: [&str; 4] = [
-    "The models have two million parameters and the world is invented: a claim that held here is evidence about the method, not \
-     about any deployed model.",
-    "Ground truth is exact for this world's requests only; jailbreaks outside its generator were not tried.",
+/// What these roles and sizes do not show, whatever the world.
+const LIMITS: [&str; 2] = [
     "The same base model deliberates, filters and rewards; grading for this card is by the world's oracle, not by a judge.",
     "RL is tens of steps. The arm without safety training and the fine-tuned arm get no capability-only RL.",
 ];
+
+/// What the card needs of one training seed.
+pub(super) struct Trial {
+    pub seed: u64,
+    pub given: Given,
+    pub data: Deliberations,
+    pub measured: Vec<Measured>,
+    pub on_the_way: Vec<OnTheWay>,
+    pub judges: Artifact<Vec<Confusion>>,
+    pub curves: Vec<(&'static str, Artifact<Vec<RlPoint>>)>,
+}
+
+/// One arm's answers.
+pub(super) struct Measured {
+    pub arm: Arm,
+    pub model: ArtifactId,
+    pub examined: Examined,
+}
+
+/// The answers of a policy in the middle of its training.
+pub(super) struct OnTheWay {
+    pub step: u64,
+    pub model: ArtifactId,
+    pub examined: Examined,
+}
 
 /// The file for programs.
 #[derive(Serialize)]
@@ -47,31 +74,27 @@ struct ForPrograms<'a> {
 pub(super) fn build(
     run: &RunFolder,
     cfg: &Deliberate,
-    world: &dyn World,
-    base: &ArtifactId,
-    arms: &[Arm],
-    exam: &Exam,
-    trials: Vec<Trial>,
+    materials: &[Material],
+    base: &Model,
+    trials: &[Trial],
 ) -> anyhow::Result<SystemCard> {
     let resampling = Seed(cfg.exam.seed).child("bootstrap");
-    let evaluations: Vec<Evaluation> = arms
-        .iter()
-        .enumerate()
-        .map(|(at, arm)| {
-            let each = trials.iter().map(|it| (it.number, &it.measured[at].model, &it.measured[at].outputs)).collect();
-            evaluation(arm.key, each, resampling)
-        })
-        .collect();
-    let steps: BTreeSet<u64> = trials.iter().flat_map(|it| it.on_the_way.iter().map(|it| it.0)).collect();
+    let arms = cfg.arms_in_order();
+    let evaluations = arms.iter().enumerate().map(|(at, arm)| {
+        let of = |it: &'_ Trial| (it.seed, it.measured[at].model.clone(), it.measured[at].examined.clone());
+        evaluation(arm.key, trials.iter().map(of).collect(), resampling)
+    });
+    let evaluations: Vec<Evaluation> = evaluations.collect();
+    let steps: BTreeSet<u64> = trials.iter().flat_map(|it| it.on_the_way.iter().map(|it| it.step)).collect();
     let waypoint = |step: u64| {
-        let at_step = |trial: &'_ Trial| trial.on_the_way.iter().position(|it| it.0 == step);
-        let each = trials
-            .iter()
-            .filter_map(|it| at_step(it).map(|at| (it.number, &it.on_the_way[at].1, &it.on_the_way[at].2)));
-        Waypoint { step, evaluation: evaluation(SFT_RL, each.collect(), resampling) }
+        let at_step = |trial: &Trial| {
+            let it = trial.on_the_way.iter().find(|it| it.step == step)?;
+            Some((trial.seed, it.model.clone(), it.examined.clone()))
+        };
+        Waypoint { step, evaluation: evaluation(SFT_RL, trials.iter().filter_map(at_step).collect(), resampling) }
     };
     let waypoints: Vec<Waypoint> = steps.into_iter().map(waypoint).collect();
-    let mut checkpoints = vec![Named { name: "base".to_owned(), hash: base.hash.clone() }];
+    let mut checkpoints = vec![Named { name: "base".to_owned(), hash: base.hash() }];
     for it in trials.iter().flat_map(|it| &it.measured) {
         let named = Named { name: it.model.name.clone(), hash: it.model.hash.clone() };
         if !checkpoints.contains(&named) {
@@ -85,19 +108,21 @@ pub(super) fn build(
     let curves = trials.iter().flat_map(|trial| {
         trial.curves.iter().map(|(arm, curve)| RlCurve {
             arm: (*arm).to_owned(),
-            seed: trial.number,
+            seed: trial.seed,
             evidence: curve.id.hash.clone(),
             points: curve.value.clone(),
         })
     });
+    let (spec, limits) = materials.first().map(|it| (&it.spec, &it.limits)).context("a run has a seed")?;
+    let limits = limits.iter().cloned().chain(LIMITS.map(str::to_owned)).collect();
     let claims = claims(PAPER, &evaluations);
     let card = SystemCard {
-        title: format!("System card: deliberative alignment to {}", world.spec().title),
+        title: format!("System card: deliberative alignment to {}", spec.title),
         run: RunFacts {
             recipe: "deliberate".to_owned(),
             config: run.hash().clone(),
             seeds: cfg.seeds.clone(),
-            spec: Named { name: world.spec().title.clone(), hash: Hash::of_json(world.spec()) },
+            spec: Named { name: spec.title.clone(), hash: Hash::of_json(spec) },
         },
         sections: vec![
             Section::Results(Results { waypoints: waypoints.clone() }),
@@ -107,19 +132,20 @@ pub(super) fn build(
             Section::Filter(Filter { filters: filters.collect() }),
             Section::Judges(Judges { confusions: confusions.collect() }),
             Section::Training(Training { curves: curves.collect() }),
-            Section::Samples(Samples { samples: trials.first().map(|it| samples(it, exam)).unwrap_or_default() }),
+            Section::Samples(Samples { samples: trials.first().map(samples).unwrap_or_default() }),
             Section::Evidence(Evidence { checkpoints }),
-            Section::Limits(Limits { limits: LIMITS.map(str::to_owned).to_vec() }),
+            Section::Limits(Limits { limits }),
         ],
         numbers: Numbers { paper: PAPER, evaluations },
     };
     card.verify(&run.lineage().into_iter().map(|it| it.id.hash).collect())?;
     let evaluations = &card.numbers.evaluations;
-    run.write_text("card.json", &card.to_json(), &[])?;
-    run.write_text("card.html", &card.to_html(), &[])?;
+    let parents = trials.iter().flat_map(Trial::artefacts).collect::<Vec<_>>();
+    let json = run.write_text("card.json", &card.to_json(), &parents)?;
+    run.write_text("card.html", &card.to_html(), &[&json])?;
     let results = ForPrograms { config: cfg, evaluations, waypoints: &waypoints, claims: &claims, card: card.hash() };
-    run.write(RESULTS.trim_end_matches(".json"), &results, &[])?;
-    run.write_text(TABLE, &table(PAPER, evaluations), &[])?;
+    let results = run.write(RESULTS.trim_end_matches(".json"), &results, &[&json])?;
+    run.write_text(TABLE, &table(PAPER, evaluations), &[&results])?;
     Ok(card)
 }
 
@@ -127,36 +153,50 @@ fn evidenced<T>(by: &ArtifactId, value: T) -> Evidenced<T> {
     Evidenced { evidence: by.hash.clone(), value }
 }
 
-fn evaluation(arm: &str, each: Vec<(u64, &ArtifactId, &Artifact<Vec<Output>>)>, seed: Seed) -> Evaluation {
-    let seen: Vec<Vec<Observation>> = each.iter().map(|it| observations(&it.2.value)).collect();
+fn evaluation(arm: &str, each: Vec<(u64, ArtifactId, Examined)>, seed: Seed) -> Evaluation {
     let runs: Vec<Run<'_>> = each
         .iter()
-        .zip(&seen)
-        .map(|((number, model, outputs), observations)| Run {
+        .map(|(number, model, examined)| Run {
             seed: *number,
             by: By::Checkpoint(model.hash.clone()),
-            evidence: outputs.id.hash.clone(),
-            observations,
+            evidence: examined.observations.id.hash.clone(),
+            observations: &examined.observations.value,
         })
         .collect();
     Evaluation::of(PAPER, arm, &runs, seed)
 }
 
+impl Trial {
+    /// Everything that some number of the card rests on.
+    fn artefacts(&self) -> Vec<&ArtifactId> {
+        let examined = self.measured.iter().map(|it| (&it.model, &it.examined));
+        let examined = examined.chain(self.on_the_way.iter().map(|it| (&it.model, &it.examined)));
+        let of_models = examined.flat_map(|(model, it)| [model, &it.answers.id, &it.observations.id]);
+        let Given { base, policy, exam, tasks, .. } = &self.given;
+        ([base, &policy.id, &exam.id, &tasks.id].into_iter())
+            .chain([&self.data.graded.id, &self.data.examples.id, &self.judges.id])
+            .chain(self.curves.iter().map(|(_, curve)| &curve.id))
+            .chain(of_models)
+            .collect()
+    }
+}
+
 fn data_counts(trial: &Trial) -> Vec<Evidenced<DataCount>> {
     let count = |stage: &str, what: &str, n: usize, id: &ArtifactId| {
-        let stage = format!("{stage}, seed {}", trial.number);
+        let stage = format!("{stage}, seed {}", trial.seed);
         evidenced(id, DataCount { stage, what: what.to_owned(), n: n as u64 })
     };
+    let Deliberations { examples, n_prompts, graded, .. } = &trial.data;
     vec![
-        count("SFT", "prompts", trial.data.prompts.len(), &trial.data.examples.id),
-        count("SFT", "deliberations sampled", trial.data.graded.len(), &trial.data.examples.id),
-        count("SFT", "deliberations kept", trial.data.examples.value.len(), &trial.data.examples.id),
-        count("SFT", "capability examples", trial.n_capability, &trial.capability),
+        count("SFT", "prompts", *n_prompts, &examples.id),
+        count("SFT", "deliberations sampled", graded.len(), &examples.id),
+        count("SFT", "deliberations kept", examples.len(), &examples.id),
+        count("SFT", "capability examples", trial.given.tasks.len(), &trial.given.tasks.id),
     ]
 }
 
 /// The first question of some suites with what every arm said.
-fn samples(trial: &Trial, exam: &Exam) -> Vec<Sample> {
+fn samples(trial: &Trial) -> Vec<Sample> {
     static KINDS: [(SuiteId, &str); 5] = [
         (DISALLOWED, "disallowed request"),
         (JAILBREAK, "jailbreak"),
@@ -166,40 +206,20 @@ fn samples(trial: &Trial, exam: &Exam) -> Vec<Sample> {
     ];
     let Some(first) = trial.measured.first() else { return Vec::new() };
     let found = KINDS.iter().filter_map(|(suite, kind)| {
-        let of_suite = |it: &Output| it.observations.first().is_some_and(|it| it.suite == *suite);
-        let at = first.outputs.value.iter().position(of_suite)?;
+        let (at, question) = trial.given.exam.iter().enumerate().find(|(_, it)| it.asked.suite == *suite)?;
         let replies = trial.measured.iter().filter_map(|it| {
-            let output = &it.outputs.value[at];
-            let value = output.observations.first()?.value.clone();
-            Some(Reply { arm: it.arm.key.to_owned(), parsed: output.parsed.clone(), value })
+            let parsed = it.examined.answers[at].parsed()?.clone();
+            let own = |seen: &&Observation| seen.question == question.asked.question && seen.suite == *suite;
+            let value = it.examined.observations.iter().find(own)?.value.clone();
+            Some(Reply { arm: it.arm.key.to_owned(), parsed, value })
         });
         Some(Sample {
-            prompt: exam.questions[at].id.clone(),
+            prompt: question.asked.question.clone(),
             kind: (*kind).to_owned(),
-            conversation: exam.questions[at].conversation.clone(),
+            conversation: question.conversation.clone(),
             replies: replies.collect(),
-            evidence: first.outputs.id.hash.clone(),
+            evidence: first.examined.answers.id.hash.clone(),
         })
     });
     found.collect()
-}
-
-impl Lab<'_> {
-    /// The numbers of `name`'s RL steps, as an artefact.
-    pub(super) fn curve(&self, name: &str, policy: &Trained) -> anyhow::Result<Artifact<Vec<RlPoint>>> {
-        let stage = self.at(name);
-        self.run.stage(&format!("{stage}-curve"), &[&policy.id], || {
-            let rows = self.run.metrics(&stage, self.cfg.rl.steps)?.rows()?;
-            let point = |row: &collimate_schema::Row| RlPoint {
-                step: row.step,
-                reward: row.get("reward"),
-                kl: row.get("kl"),
-                entropy: row.get("entropy"),
-                length: row.get("length"),
-                truncated: row.get("truncated"),
-                degenerate: row.get("degenerate"),
-            };
-            Ok(rows.iter().map(point).collect())
-        })
-    }
 }

@@ -1,8 +1,14 @@
 //! What can be changed of the recipe. A new knob is a field here.
 
-use collimate_schema::Sampling;
+use anyhow::Context;
+use collimate_schema::{Sampling, Score};
 use collimate_world::CaseCounts;
 use serde::{Deserialize, Serialize};
+
+use super::arms::{self, Arm};
+use crate::material::Material;
+use crate::recipes::steps::fine_tune::Sft;
+use crate::recipes::steps::reinforce::Rl;
 
 /// Everything that decides a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -44,56 +50,6 @@ pub struct Data {
     pub capability: usize,
 }
 
-/// Supervised fine-tuning (section 3.3).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Sft {
-    /// Optimizer steps.
-    pub steps: u64,
-    /// Examples per step.
-    pub examples: usize,
-    /// Share of them that is capability data.
-    pub capability_share: f64,
-    /// Highest learning rate; it falls to a tenth.
-    pub lr: f32,
-    /// Steps of the linear rise.
-    pub warmup: u64,
-    /// Steps between checkpoints.
-    pub checkpoint_every: u64,
-}
-
-/// Reinforcement learning (section 4).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Rl {
-    /// Optimizer steps.
-    pub steps: u64,
-    /// Safety prompts per step.
-    pub prompts: usize,
-    /// Capability prompts per step.
-    pub capability: usize,
-    /// Rollouts per prompt: a group.
-    pub samples: u32,
-    /// How rollouts are sampled. Temperature 1 keeps the ratio at 1.
-    pub sampling: Sampling,
-    /// How the judge is sampled.
-    pub judge: Sampling,
-    /// Whether a reward is compared with the mean of the others or of the whole group.
-    pub leave_one_out: bool,
-    /// Passes over each batch of rollouts; from the second on the ratio is clipped.
-    pub passes: u32,
-    /// Ratios beyond 1 - clip and 1 + clip stop to earn.
-    pub clip: f32,
-    /// Weight of the divergence from the starting policy.
-    pub kl: f32,
-    /// Learning rate.
-    pub lr: f32,
-    /// Steps between checkpoints.
-    pub checkpoint_every: u64,
-    /// Steps between policies that are kept for the Pareto plot; 0 keeps none.
-    pub milestone_every: u64,
-}
-
 /// How arms are measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -115,7 +71,7 @@ const SAMPLED: Sampling = Sampling::at(1.0, 96);
 pub fn base() -> Deliberate {
     Deliberate {
         seeds: vec![1, 2, 3],
-        arms: super::arms::ALL.iter().map(|it| it.key.to_owned()).collect(),
+        arms: arms::ALL.iter().map(|it| it.key.to_owned()).collect(),
         data: Data {
             prompts: 600,
             samples: 3,
@@ -177,11 +133,39 @@ pub fn tiny() -> Deliberate {
     }
 }
 
+impl Data {
+    /// The least score that is kept.
+    pub(super) fn threshold(&self) -> anyhow::Result<Score> {
+        Score::new(self.threshold)
+            .with_context(|| format!("data.threshold is a grade from 1 to 5, not {}", self.threshold))
+    }
+}
+
 impl Deliberate {
+    /// Refuses what could only fail later, before the first token is sampled.
+    pub fn check(&self) -> anyhow::Result<()> {
+        for key in &self.arms {
+            let known = arms::ALL.map(|it| it.key);
+            anyhow::ensure!(known.contains(&key.as_str()), "unknown arm `{key}`: use some of {}", known.join(", "));
+        }
+        anyhow::ensure!(!self.seeds.is_empty(), "seeds is empty: give at least one");
+        anyhow::ensure!(
+            self.rl.sampling.is_on_policy(),
+            "rl.sampling must draw from the policy itself: temperature = 1, no top_k, top_p, min_p or thought_budget"
+        );
+        self.data.threshold()?;
+        Ok(())
+    }
+
+    /// The arms to be compared, in the order of the card.
+    pub(super) fn arms_in_order(&self) -> Vec<Arm> {
+        arms::ALL.into_iter().filter(|it| self.arms.iter().any(|key| key == it.key)).collect()
+    }
+
     /// The plan, for people: what each stage makes, and how many.
-    pub fn plan(&self) -> String {
+    pub fn plan(&self, materials: &[Material]) -> String {
         let Deliberate { data, sft, rl, exam, .. } = self;
-        let questions = self.n_questions();
+        let questions = n_questions(materials);
         format!(
             "seeds       {seeds:?}, each:\n\
              deliberate  {prompts} prompts x {samples} samples, spec in context\n\
@@ -206,16 +190,11 @@ impl Deliberate {
             arms = self.arms.join(", "),
         ) + &format!("\nexam seed   {}", exam.seed)
     }
+}
 
-    fn n_questions(&self) -> usize {
-        let cases = &self.exam.cases;
-        let ciphers = collimate_world::Cipher::ALL.len();
-        cases.plain
-            + 3 * cases.plain.div_ceil(3)
-            + cases.jailbreak * collimate_world::TEST_FRAMINGS
-            + cases.encoded * (ciphers + 1)
-            + self.exam.capability
-    }
+/// The exam is the same for every seed.
+fn n_questions(materials: &[Material]) -> usize {
+    materials.first().map_or(0, |it| it.exam.len())
 }
 
 /// Seconds per unit of each kind of stage on two cores, for the time left only.
@@ -229,7 +208,7 @@ mod seconds {
 
 impl Deliberate {
     /// Every stage that shows progress, in order, with the seconds it may take.
-    pub fn stages(&self) -> Vec<(String, f64)> {
+    pub fn stages(&self, materials: &[Material]) -> Vec<(String, f64)> {
         let has = |key: &str| self.arms.iter().any(|it| it == key);
         let mut stages = Vec::new();
         for seed in &self.seeds {
@@ -257,8 +236,8 @@ impl Deliberate {
                 stage("full-data-sft".to_owned(), n_examples, seconds::SFT_EXAMPLE);
                 stage("full-data-sft-rl".to_owned(), n_rollouts, seconds::ROLLOUT);
             }
-            let questions = self.n_questions() as f64;
-            for arm in super::arms::ALL.iter().filter(|it| has(it.key)) {
+            let questions = n_questions(materials) as f64;
+            for arm in arms::ALL.iter().filter(|it| has(it.key)) {
                 stage(format!("exam/{}", arm.key), questions, seconds::QUESTION);
             }
             for step in (1..self.rl.steps).filter(|it| self.rl.milestone_every > 0 && it % self.rl.milestone_every == 0)

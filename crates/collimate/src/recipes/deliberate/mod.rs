@@ -9,227 +9,85 @@
 mod arms;
 mod card;
 mod config;
-mod data;
-mod measure;
-mod rl;
-mod sft;
-
-use std::path::PathBuf;
+mod lab;
 
 use anyhow::Context;
-use burn::tensor::Device;
-use collimate_eval::card::{RlPoint, SystemCard};
-use collimate_eval::judge::Confusion;
-use collimate_model::{Engine, Model};
-use collimate_schema::{Artifact, ArtifactId, Brief, Example, Prompt, RunFolder, Score, Seed};
-use collimate_world::Diet;
+use collimate_eval::card::SystemCard;
+use collimate_model::Model;
+use collimate_run::RunFolder;
 
-use self::arms::{Arm, Asked};
-use self::data::{Deliberations, without_thoughts};
-use self::measure::Output;
-use self::rl::{Milestone, Reinforced};
-use super::world::{Exam, World};
+use self::arms::{Asked, Shown};
+use self::card::{Measured, OnTheWay, Trial};
+use self::lab::Lab;
+use crate::material::{Material, Roles};
 use crate::progress::Progress;
 
-pub use config::{Data, Deliberate, ExamSize, Rl, Sft, base, quickstart, tiny};
+pub use config::{Data, Deliberate, ExamSize, base, quickstart, tiny};
 
-/// Runs the recipe in `run`, on the device of `base`, and returns the card; every artefact is in the folder.
+/// Runs the recipe in `run` once for each of `materials`, on the device of `base`, and returns the card; every artefact is in
+/// the folder.
 pub fn deliberate(
     run: &RunFolder,
     cfg: &Deliberate,
-    world: &dyn World,
+    materials: &[Material],
+    roles: &Roles<'_>,
     base: &Model,
     progress: &Progress,
 ) -> anyhow::Result<SystemCard> {
-    let arms = cfg.arms()?;
-    let base_id = ArtifactId { name: "base".to_owned(), hash: base.hash() };
-    let exam = world.exam(&cfg.exam.cases, cfg.exam.capability, Seed(cfg.exam.seed));
+    cfg.check()?;
     let mut trials = Vec::new();
-    for &number in &cfg.seeds {
-        let lab = Lab {
-            run,
-            cfg,
-            world,
-            base,
-            device: base.weights.device(),
-            base_id: base_id.clone(),
-            judge: base.engine(),
-            seed: Seed(number),
-            name: format!("seed-{number}"),
-            progress,
-        };
-        trials.push(trial(&lab, number, &arms, &exam)?);
+    for material in materials {
+        roles.check(material.grader.as_ref(), &base.by())?;
+        let part = format!("seed-{}", material.seed);
+        trials.push(trial(&Lab::open((run, &part, progress), cfg, material, roles, base)?)?);
     }
-    card::build(run, cfg, world, &base_id, &arms, &exam, trials)
+    card::build(run, cfg, materials, base, &trials)
 }
 
 /// One training seed: the method, then every comparison.
-fn trial(lab: &Lab<'_>, number: u64, arms: &[Arm], exam: &Exam) -> anyhow::Result<Trial> {
-    let wants = |asked: &[Asked]| arms.iter().any(|it| asked.contains(&it.asked));
-    let capability = lab.capability()?;
+fn trial(lab: &Lab<'_>) -> anyhow::Result<Trial> {
+    let data = lab.deliberations("data", &lab.given.sft)?;
+    let sft = lab.fine_tune("sft", Some(&data.examples))?;
+    let sft_rl = lab.reinforce("sft-rl", &sft)?;
 
-    let data = lab.deliberations(Diet::Mild, "data")?;
-    let sft = lab.fine_tune("sft", &data.examples.value, &capability.value, &[&data.examples.id, &capability.id])?;
-    let sft_rl = lab.reinforce("sft-rl", &sft, &capability.value)?;
-
-    let no_safety = lab.fine_tune("no-safety", &[], &capability.value, &[&capability.id])?;
-    let rl = if wants(&[Asked::Rl]) { Some(lab.reinforce("rl", &no_safety, &capability.value)?) } else { None };
-    let answers_only = if wants(&[Asked::AnswersOnly]) {
-        let bare = without_thoughts(&data.examples.value);
-        Some(lab.fine_tune("answers-only", &bare, &capability.value, &[&data.examples.id, &capability.id])?)
-    } else {
-        None
+    let no_safety = lab.fine_tune("no-safety", None)?;
+    let rl = lab.wants(Asked::Rl).then(|| lab.reinforce("rl", &no_safety)).transpose()?;
+    let answers_only = match lab.wants(Asked::AnswersOnly) {
+        true => Some(lab.fine_tune("answers-only", Some(&lab.without_thoughts(&data.examples)?))?),
+        false => None,
     };
-    let full_data = if wants(&[Asked::FullData]) {
-        let data = lab.deliberations(Diet::Encoded, "full-data")?;
-        let sft = lab.fine_tune(
-            "full-data-sft",
-            &data.examples.value,
-            &capability.value,
-            &[&data.examples.id, &capability.id],
-        )?;
-        Some(lab.reinforce("full-data-sft-rl", &sft, &capability.value)?)
-    } else {
-        None
+    let full_data = match lab.wants(Asked::FullData) {
+        true => {
+            let data = lab.deliberations("full-data", &lab.given.full)?;
+            Some(lab.reinforce("full-data-sft-rl", &lab.fine_tune("full-data-sft", Some(&data.examples))?)?)
+        }
+        false => None,
     };
 
     let mut measured = Vec::new();
-    for arm in arms {
+    for arm in lab.cfg.arms_in_order() {
         let model = match arm.asked {
             Asked::NoSafety => Some(&no_safety),
             Asked::Sft => Some(&sft),
             Asked::SftRl => Some(&sft_rl.policy),
-            Asked::Rl => rl.as_ref().map(|it: &Reinforced| &it.policy),
+            Asked::Rl => rl.as_ref().map(|it| &it.policy),
             Asked::AnswersOnly => answers_only.as_ref(),
             Asked::FullData => full_data.as_ref().map(|it| &it.policy),
         };
         let model = model.with_context(|| format!("arm `{}` was not trained", arm.key))?;
-        let outputs = lab.examine(arm.key, model, arm.shown, exam)?;
-        measured.push(Measured { arm: *arm, model: model.id.clone(), outputs });
+        measured.push(Measured { arm, model: model.id.clone(), examined: lab.examine(arm.key, model, arm.shown)? });
     }
     let mut on_the_way = Vec::new();
-    for Milestone { step, policy } in &sft_rl.milestones {
-        let outputs = lab.examine(&format!("sft-rl-step-{step}"), policy, arms::Shown::Nothing, exam)?;
-        on_the_way.push((*step, policy.id.clone(), outputs));
+    for it in &sft_rl.milestones {
+        let examined = lab.examine(&format!("sft-rl-step-{}", it.step), &it.policy, Shown::Nothing)?;
+        on_the_way.push(OnTheWay { step: it.step, model: it.policy.id.clone(), examined });
     }
-    let judges = lab.audit(&data)?;
+    let judges = lab.audit(&data, &sft_rl.outcomes)?;
     let mut curves = vec![("sft_rl", lab.curve("sft-rl", &sft_rl.policy)?)];
     for (key, name, reinforced) in [("rl", "rl", &rl), ("full_data", "full-data-sft-rl", &full_data)] {
         if let Some(reinforced) = reinforced {
             curves.push((key, lab.curve(name, &reinforced.policy)?));
         }
     }
-    Ok(Trial {
-        number,
-        data,
-        n_capability: capability.value.len(),
-        capability: capability.id,
-        measured,
-        on_the_way,
-        judges,
-        curves,
-    })
-}
-
-/// What the card needs of one training seed.
-struct Trial {
-    number: u64,
-    data: Deliberations,
-    n_capability: usize,
-    capability: ArtifactId,
-    measured: Vec<Measured>,
-    /// Step, model, outputs of policies on the way.
-    on_the_way: Vec<(u64, ArtifactId, Artifact<Vec<Output>>)>,
-    judges: Artifact<Vec<Confusion>>,
-    curves: Vec<(&'static str, Artifact<Vec<RlPoint>>)>,
-}
-
-/// One arm's outputs.
-struct Measured {
-    arm: Arm,
-    model: ArtifactId,
-    outputs: Artifact<Vec<Output>>,
-}
-
-/// What every stage of one training seed shares.
-struct Lab<'a> {
-    run: &'a RunFolder,
-    cfg: &'a Deliberate,
-    world: &'a dyn World,
-    base: &'a Model,
-    /// Where everything is computed.
-    device: Device,
-    base_id: ArtifactId,
-    /// G_base as teacher and judge: spec-agnostic, it sees a spec only in its context.
-    judge: Engine,
-    seed: Seed,
-    name: String,
-    progress: &'a Progress,
-}
-
-/// A trained model and the artefact it is.
-struct Trained {
-    id: ArtifactId,
-    model: Model,
-}
-
-impl Trained {
-    fn load(dir: &Artifact<PathBuf>, device: &Device) -> anyhow::Result<Trained> {
-        let model = Model::load(&dir.value.join("model"), device)?;
-        Ok(Trained { id: dir.id.clone(), model })
-    }
-}
-
-impl Lab<'_> {
-    /// The name of a stage within this seed's part of the run.
-    fn at(&self, stage: &str) -> String {
-        format!("{}/{stage}", self.name)
-    }
-
-    /// spec(category) of a prompt; summaries for a prompt without one.
-    fn brief(&self, prompt: &Prompt) -> anyhow::Result<Brief> {
-        let spec = self.world.spec();
-        match &prompt.category {
-            None => Ok(spec.summaries()),
-            Some(category) => spec.brief(category).with_context(|| {
-                format!("prompt `{}` is of category `{category}`, which {} does not define", prompt.id, spec.title)
-            }),
-        }
-    }
-
-    fn capability(&self) -> anyhow::Result<Artifact<Vec<Example>>> {
-        self.run.stage_lines(&self.at("capability"), &[], || {
-            Ok(self.world.capability(self.cfg.data.capability, self.seed.child("capability")))
-        })
-    }
-
-    /// Both judges against ground truth, for the card.
-    fn audit(&self, data: &Deliberations) -> anyhow::Result<Artifact<Vec<Confusion>>> {
-        self.run.stage(&self.at("judges"), &[&data.examples.id], || {
-            let good = self.world.audit(Diet::Mild, data.prompts.len(), self.seed.child("data"));
-            let mut filter = Confusion::new("filter judge", Score::HIGHEST);
-            for it in &data.graded {
-                let at = data.prompts.iter().position(|prompt| prompt.id == it.rollout.prompt);
-                if let (Some(at), Some(turn)) = (at, it.rollout.parsed.turn()) {
-                    it.verdicts.iter().for_each(|verdict| filter.add(verdict.score(), good(at, turn)));
-                }
-            }
-            Ok(vec![filter, self.audit_rewards("sft-rl")?])
-        })
-    }
-}
-
-impl Deliberate {
-    fn arms(&self) -> anyhow::Result<Vec<Arm>> {
-        for key in &self.arms {
-            let known = arms::ALL.map(|it| it.key);
-            anyhow::ensure!(known.contains(&key.as_str()), "unknown arm `{key}`: use some of {}", known.join(", "));
-        }
-        anyhow::ensure!(!self.seeds.is_empty(), "seeds is empty: give at least one");
-        anyhow::ensure!(
-            self.rl.sampling.is_on_policy(),
-            "rl.sampling must draw from the policy itself: temperature = 1, no top_k, top_p, min_p or thought_budget"
-        );
-        Ok(arms::ALL.into_iter().filter(|it| self.arms.iter().any(|key| key == it.key)).collect())
-    }
+    Ok(Trial { seed: lab.material.seed, given: lab.given.clone(), data, measured, on_the_way, judges, curves })
 }

@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use collimate_eval::judge::{Confusion, Reading, RewardJudge};
-use collimate_model::{Encoded, Model, Stored, Transformer};
+use collimate_model::{Model, Stored, Transformer};
 use collimate_schema::{
-    ArtifactId, By, Completion, Conversation, Example, Prompt, PromptId, Request, RequestId, Score, Stop, Trace,
-    Verdict,
+    ArtifactId, By, Completion, Conversation, Example, Prompt, PromptId, Request, RequestId, Score, Verdict,
 };
-use collimate_train::{Advantages, Baseline, Batch, Rl, RlBatch, RlToken, advantages, pack, rl_step, score};
+use collimate_train::{Baseline, Rl, RlBatch, rl_batches, rl_step};
 use collimate_world::Diet;
 use serde::{Deserialize, Serialize};
 
@@ -83,30 +82,26 @@ impl Lab<'_> {
         let prompts = self.rl_prompts();
         let parents: [&ArtifactId; 2] = [&start.id, &self.base_id];
         let dir = self.run.stage_dir(&stage, &parents, |dir| {
+            let on = (&self.device, start.model.compute);
             let (done, mut learner) =
-                Learner::resume_or(self.run, &stage, (ADAMW, None), &self.device, || start.model.weights.clone())?;
-            let reference = Transformer::new(&start.model.weights);
+                Learner::resume_or(self.run, &stage, (ADAMW, None), on, || start.model.weights.clone())?;
+            let reference = start.model.transformer();
             let mut metrics = self.run.metrics(&stage, done)?;
             let bar = self.progress.stage(&stage, cfg.steps);
             bar.advance(done);
             for step in done..cfg.steps {
                 let tasks = self.tasks(step as usize, &prompts, capability);
-                let policy = Model { weights: learner.weights.clone(), codec: self.base.codec.clone() };
+                let policy = learner.full.model(&self.base.codec);
                 let rollouts = self.rollouts_of(&stage, step, &policy, &tasks)?;
                 let groups = self.rewarded(&stage, step, &tasks, rollouts)?;
                 let (batches, mut numbers) = self.learnable(&groups, &reference)?;
                 for pass in 0..cfg.passes.max(1) {
-                    if batches.is_empty() {
-                        break; // every group was degenerate: nothing to learn from
-                    }
                     let loss = Rl { clip: cfg.clip, kl: cfg.kl };
-                    let stats = rl_step(&mut learner.weights, &mut learner.adam, &batches, &loss, cfg.lr)?;
+                    let stats = rl_step(&mut learner.full, &mut learner.adam, &batches, &loss, cfg.lr)?;
                     if pass == 0 {
-                        numbers.extend([("entropy", stats.entropy.into()), ("grad_norm", stats.grad_norm.into())]);
-                        numbers.extend([
-                            ("ratio_drift", stats.ratio_drift.into()),
-                            ("kl", stats.kl.unwrap_or(0.0).into()),
-                        ]);
+                        numbers.extend([("entropy", stats.entropy.into()), ("ratio_drift", stats.ratio_drift.into())]);
+                        numbers.extend(stats.grad_norm.map(|it| ("grad_norm", it.into())));
+                        numbers.extend(stats.kl.map(|it| ("kl", it.into())));
                     }
                     numbers.insert("clip_fraction", stats.clip_fraction.into());
                 }
@@ -117,7 +112,7 @@ impl Lab<'_> {
                 }
                 let done = step + 1;
                 if cfg.milestone_every > 0 && done % cfg.milestone_every == 0 && done < cfg.steps {
-                    let model = Model { weights: learner.weights.clone(), codec: self.base.codec.clone() };
+                    let model = learner.full.model(&self.base.codec);
                     self.run.stage_dir(&milestone(&stage, done), &parents, |dir| {
                         Ok::<_, anyhow::Error>(model.save(&dir.join("model"), Stored::F32)?)
                     })?;
@@ -126,8 +121,7 @@ impl Lab<'_> {
                     learner.keep(self.run, &stage, done)?;
                 }
             }
-            let model = Model { weights: learner.weights, codec: self.base.codec.clone() };
-            model.save(&dir.join("model"), Stored::F32)?;
+            learner.full.model(&self.base.codec).save(&dir.join("model"), Stored::F32)?;
             anyhow::Ok(())
         })?;
         let mut milestones = Vec::new();
@@ -249,51 +243,19 @@ impl Lab<'_> {
         reference: &Transformer,
     ) -> anyhow::Result<(Vec<RlBatch>, BTreeMap<&'static str, f64>)> {
         let baseline = if self.cfg.rl.leave_one_out { Baseline::LeaveOneOut } else { Baseline::GroupMean };
-        let mut learnt: Vec<Encoded> = Vec::new();
-        let mut old_and_advantage: Vec<Vec<(f32, f32)>> = Vec::new(); // of each one's sampled tokens
-        let (mut n_degenerate, mut n_tokens, mut n_truncated, mut n_unscored) = (0, 0, 0, 0);
-        let mut rewards: Vec<f32> = Vec::new();
-        for group in groups {
-            let scored: Vec<&Rewarded> = group.iter().filter(|it| it.reward.is_some()).collect();
-            n_unscored += group.len() - scored.len();
-            for it in group {
-                n_truncated += usize::from(it.completion.stop == Stop::Length);
-                n_tokens += sampled(&it.completion)?.2.len();
-            }
-            let group_rewards: Vec<f32> = scored.iter().filter_map(|it| it.reward).collect();
-            rewards.extend(&group_rewards);
-            match advantages(&group_rewards, baseline) {
-                Advantages::Degenerate(_) => n_degenerate += 1,
-                Advantages::Of(advantages) => {
-                    for (it, advantage) in scored.iter().zip(advantages) {
-                        let (prompt, tokens, logprobs) = sampled(&it.completion)?;
-                        let trained = (0..prompt.len() + tokens.len()).map(|at| at >= prompt.len()).collect();
-                        learnt.push(Encoded { tokens: [prompt, &tokens].concat(), trained });
-                        old_and_advantage.push(logprobs.into_iter().map(|old| (old, advantage)).collect());
-                    }
-                }
-            }
-        }
-        let mut batches = Vec::new();
-        for group in pack(&learnt, BATCH_POSITIONS) {
-            let batch = Batch::new(group.iter().map(|it| &learnt[*it]));
-            let old = group.iter().flat_map(|it| old_and_advantage[*it].iter().copied());
-            let tokens = old
-                .zip(score(reference, &batch))
-                .map(|((old, advantage), reference)| RlToken { advantage, old, reference: Some(reference) })
-                .collect();
-            batches.push(RlBatch { batch, tokens });
-        }
-        let n_rollouts = groups.iter().map(Vec::len).sum::<usize>().max(1) as f64;
+        let groups = groups.iter().map(|group| {
+            let each = group.iter().map(|it| collimate_train::Rewarded::new(&it.completion, it.reward));
+            each.collect::<Result<Vec<_>, _>>()
+        });
+        let groups = groups.collect::<Result<Vec<_>, _>>()?;
+        let (batches, stats) = rl_batches(&groups, baseline, Some(reference), BATCH_POSITIONS);
         let mut numbers = BTreeMap::from([
-            ("length", n_tokens as f64 / n_rollouts),
-            ("truncated", n_truncated as f64 / n_rollouts),
-            ("unscored", n_unscored as f64 / n_rollouts),
-            ("degenerate", n_degenerate as f64 / groups.len().max(1) as f64),
+            ("length", stats.length),
+            ("truncated", stats.truncated),
+            ("unscored", stats.unscored),
+            ("degenerate", stats.degenerate),
         ]);
-        if !rewards.is_empty() {
-            numbers.insert("reward", rewards.iter().map(|it| f64::from(*it)).sum::<f64>() / rewards.len() as f64);
-        }
+        numbers.extend(stats.reward.map(|it| ("reward", it)));
         Ok((batches, numbers))
     }
 
@@ -315,7 +277,7 @@ impl Lab<'_> {
             let Some(at) = prompts.iter().position(|it| it.id.0 == prompt) else { continue };
             let verdict = verdicts.get(format!("reward/{prompt}/{sample}/{step}").as_str());
             if let (Some(turn), Some(verdict)) = (rollout.parsed.turn(), verdict) {
-                confusion.add(judge.read(verdict, self.world.spec()).score(), good(at, turn));
+                confusion.add(&judge.read(verdict, self.world.spec()), good(at, turn));
             }
         }
         Ok(confusion)
@@ -324,16 +286,4 @@ impl Lab<'_> {
 
 fn milestone(stage: &str, step: u64) -> String {
     format!("{stage}-milestones/{step}")
-}
-
-/// Prompt, sampled tokens and their log-probabilities. Only an engine's rollout has them.
-fn sampled(completion: &Completion) -> anyhow::Result<(&[u32], Vec<u32>, Vec<f32>)> {
-    match &completion.trace {
-        Trace::Tokens { prompt, sampled } => {
-            Ok((prompt, sampled.iter().map(|it| it.token).collect(), sampled.iter().map(|it| it.logprob).collect()))
-        }
-        Trace::Text(_) => {
-            anyhow::bail!("rollout `{}` has no tokens: RL needs an engine that records them", completion.id.0)
-        }
-    }
 }

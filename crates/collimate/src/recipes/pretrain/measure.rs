@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use collimate_eval::judge::{Confusion, parse_verdict};
 use collimate_eval::stats::Rate;
 use collimate_model::Model;
-use collimate_schema::{Parsed, Request, RequestId, RunFolder, Sampling, Score, Seed, Spec};
+use collimate_schema::{Parsed, PromptId, Request, RequestId, Sampling, Score, Seed, Spec};
 use collimate_world::{Document, Kind, TaskKind, held_out_documents};
 use serde::{Deserialize, Serialize};
 
-use crate::progress::Progress;
-use crate::recipes::sampling::sample_all;
+use crate::recipes::steps::ask::ask;
+use crate::recipes::steps::site::Site;
 
 /// The kinds of held-out document that are measured, and whether ciphers and the invented language are forced or forbidden.
 pub(super) const MEASURED: [(&str, Kind, Option<bool>); 9] = [
@@ -39,32 +39,25 @@ pub struct Accuracies {
 }
 
 /// Measures `model` on `n` held-out documents of each kind.
-pub(super) fn measure(
-    run: &RunFolder,
-    model: &Model,
-    n: usize,
-    seed: Seed,
-    progress: &Progress,
-) -> anyhow::Result<Accuracies> {
+pub(super) fn measure(site: Site<'_>, model: &Model, n: usize, seed: Seed) -> anyhow::Result<Accuracies> {
     let documents: Vec<(&str, Document)> = MEASURED
         .iter()
         .flat_map(|(name, kind, encoded)| {
             held_out_documents(*kind, *encoded, n, seed.child("measure")).into_iter().map(move |it| (*name, it))
         })
         .collect();
-    let id = |at: usize| RequestId(format!("measure/{at:06}"));
     let sampling = Sampling::greedy(128);
-    let requests = documents.iter().enumerate().map(|(at, (_, document))| Request {
-        stop: Vec::new(),
+    let id = |at: usize| RequestId::new("measure", &PromptId(format!("{at:06}")));
+    let request = |(at, (_, document)): (usize, &(&str, Document))| Request {
         id: id(at),
         conversation: document.context.clone(),
         sampling,
         seed: seed.child(&at.to_string()),
-    });
-    let bar = progress.stage("measure", documents.len() as u64);
-    let engine = model.engine();
-    let stage = format!("measure-{}", model.hash());
-    let done = sample_all(run, &stage, &engine, requests.collect(), &bar)?;
+        stop: Vec::new(),
+    };
+    let requests = documents.iter().enumerate().map(request).collect();
+    let bar = site.progress.stage("measure", documents.len() as u64);
+    let replies = ask(site, "measure", &model.engine(), requests, &bar)?;
 
     let mut exact: BTreeMap<String, Vec<Option<bool>>> = BTreeMap::new();
     let mut answer = exact.clone();
@@ -72,8 +65,8 @@ pub(super) fn measure(
     let mut judge = Confusion::new("base model as judge", Score::HIGHEST);
     // Random specs have no ids to check citations against; the grade is what is compared.
     let any_spec = Spec { title: String::new(), categories: Vec::new(), styles: Vec::new() };
-    for (at, (name, document)) in documents.iter().enumerate() {
-        let completion = &done[&id(at)];
+    for ((name, document), reply) in documents.iter().zip(replies) {
+        let completion = reply.map_err(|it| anyhow::anyhow!("a document of kind {name}: {it}"))?;
         let right = right(&completion.parsed, document);
         exact.entry((*name).to_owned()).or_default().push(Some(right.0));
         answer.entry((*name).to_owned()).or_default().push(Some(right.1));

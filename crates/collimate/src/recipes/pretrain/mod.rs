@@ -7,16 +7,20 @@
 mod measure;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use anyhow::Context;
 use burn::tensor::Device;
-use collimate_model::{Codec, Config as ModelConfig, Control, Encoded, Model, Stored, Tokenizer, Weights};
-use collimate_schema::{Artifact, RunFolder, Seed, write_whole};
+use collimate_model::{Codec, Compute, Encoded, Ends, Harbor, Heads, Model, Shape, Stored, Transformer, Weights};
+use collimate_run::{Artifact, RunFolder, write_whole};
+use collimate_schema::Seed;
 use collimate_train::{AdamW, Batch, Muon, Schedule, score, sft_step};
 use collimate_world::{Mixture, document, held_out_documents};
 use serde::{Deserialize, Serialize};
 
 use self::measure::{MEASURED, measure};
-use super::learner::{BATCH_POSITIONS, Learner};
+use super::steps::learner::{BATCH_POSITIONS, Learner};
+use super::steps::site::Site;
 use crate::precision::Precision;
 use crate::progress::Progress;
 
@@ -131,26 +135,22 @@ pub fn tiny() -> Pretrain {
     }
 }
 
-/// The tokenizer and template that every Harbor model shares.
-pub fn harbor_codec() -> Codec {
-    Codec::new(Tokenizer::build(&collimate_world::words()))
+/// The codec that every Harbor model shares.
+pub fn harbor_codec() -> Arc<dyn Codec> {
+    Arc::new(Harbor::new(&collimate_world::words()))
 }
 
 impl Pretrain {
-    fn model(&self, codec: &Codec) -> ModelConfig {
-        ModelConfig {
-            hidden_size: self.hidden,
-            num_hidden_layers: self.layers,
-            num_attention_heads: self.heads,
-            num_key_value_heads: self.kv_heads,
-            head_dim: self.hidden / self.heads,
-            intermediate_size: self.ffn,
-            vocab_size: codec.tokenizer.vocab_size(),
-            max_position_embeddings: self.positions,
-            rms_norm_eps: 1e-5,
+    fn shape(&self, codec: &dyn Codec) -> Shape {
+        Shape {
+            width: self.hidden,
+            n_layers: self.layers,
+            heads: Heads { n_query: self.heads, n_kv: self.kv_heads, width: self.hidden / self.heads },
+            ffn_width: self.ffn,
+            n_vocab: codec.tokenizer().vocab_size(),
+            n_positions: self.positions,
+            norm_eps: 1e-5,
             rope_theta: self.rope_theta,
-            bos_token_id: codec.tokenizer.control(Control::Bos),
-            eos_token_id: codec.tokenizer.control(Control::End),
         }
     }
 
@@ -170,20 +170,19 @@ pub fn pretrain(
     device: &Device,
     progress: &Progress,
 ) -> anyhow::Result<Artifact<Accuracies>> {
-    let codec = harbor_codec();
+    let site = Site { run, part: "", progress };
     let seed = Seed(cfg.seed);
     let stored = run.stage_dir("model", &[], |dir| {
-        let (weights, n_tokens) = train(run, cfg, &codec, device, progress)?;
-        let model = Model::new(weights, codec.clone())?;
+        let (model, n_tokens) = train(site, cfg, device)?;
         model.save(&dir.join("harbor-base"), Stored::Bf16)?;
         anyhow::Ok(write_whole(&dir.join("tokens"), n_tokens.to_string().as_bytes())?)
     })?;
     let accuracies = run.stage("accuracies", &[&stored.id], || {
         let model = Model::load(&stored.value.join("harbor-base"), device)?;
-        measure(run, &model, cfg.measured, seed, progress)
+        measure(site, &model, cfg.measured, seed)
     })?;
     let tokens = std::fs::read_to_string(stored.value.join("tokens"))?;
-    run.write_text("README.md", &model_card(cfg, tokens.trim(), &accuracies.value), &[&accuracies.id])?;
+    run.write_text("README.md", &model_card(cfg, tokens.trim(), &accuracies.value), &[&stored.id, &accuracies.id])?;
     Ok(accuracies)
 }
 
@@ -200,33 +199,31 @@ fn model_card(cfg: &Pretrain, tokens: &str, accuracies: &Accuracies) -> String {
     )
 }
 
-/// Trains the base model in `run`, or resumes; returns the trained weights and the number of tokens seen.
-fn train(
-    run: &RunFolder,
-    cfg: &Pretrain,
-    codec: &Codec,
-    device: &Device,
-    progress: &Progress,
-) -> anyhow::Result<(Weights, u64)> {
-    let seed = Seed(cfg.seed);
+/// Trains the base model, or resumes; returns it and the number of tokens seen.
+fn train(site: Site<'_>, cfg: &Pretrain, device: &Device) -> anyhow::Result<(Model, u64)> {
+    let (seed, codec, name) = (Seed(cfg.seed), harbor_codec(), "pretrain");
     let muon = Muon { momentum: 0.95, weight_decay: cfg.weight_decay };
     let adamw = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: cfg.weight_decay };
     let weights = match &cfg.start {
         Some(dir) => Weights::load(dir, device)?,
-        None => Weights::init(&cfg.model(codec), seed.child("weights"), device),
+        None => {
+            let ends = Ends { bos: codec.bos().context("Harbor has one")?, eos: codec.stops()[0] };
+            Weights::init(&cfg.shape(&*codec), ends, seed.child("weights"), device)?
+        }
     };
-    let (start, mut learner) = Learner::resume_or(run, "pretrain", (adamw, Some(muon)), device, || weights)?;
-    learner.weights = learner.weights.in_precision(cfg.precision.into());
-    let mut metrics = run.metrics("pretrain", start)?;
+    let compute = Compute { precision: cfg.precision.into(), recompute: false };
+    let first = Model { compute, ..Model::new(weights, codec)? };
+    let (start, mut learner) = Learner::resume_or((site, name), &[], (adamw, Some(muon)), &first)?;
+    let mut metrics = site.run.metrics(name, start)?;
     let mut n_tokens = metrics.rows()?.iter().rev().find_map(|it| it.get("tokens")).unwrap_or(0.0) as u64;
-    let bar = progress.stage("pretrain", cfg.steps);
+    let bar = site.progress.stage(name, cfg.steps);
     bar.advance(start);
     for step in start..cfg.steps {
-        let sequences = batch(cfg, codec, seed, step);
+        let sequences = batch(cfg, &*first.codec, seed, step);
         n_tokens += sequences.iter().map(|it| it.len() as u64).sum::<u64>();
         let lr = cfg.schedule().at(step);
         let batches = Batch::split(&sequences, BATCH_POSITIONS);
-        let stats = sft_step(&mut learner.weights, &mut learner.adam, &batches, lr)?;
+        let stats = sft_step(&mut learner.full, &mut learner.adam, &batches, lr)?;
         let (loss, grad_norm) = (f64::from(stats.loss), f64::from(stats.grad_norm));
         metrics
             .log(step, [("loss", loss), ("grad_norm", grad_norm), ("lr", lr.into()), ("tokens", n_tokens as f64)])?;
@@ -234,35 +231,34 @@ fn train(
         bar.note(&format!("loss {loss:.3}, {:.1}M tokens", n_tokens as f64 / 1e6));
         let done = step + 1;
         if done % cfg.checkpoint_every == 0 && done < cfg.steps {
-            for (name, share) in glance(&learner.weights, codec, seed) {
+            for (name, share) in glance(&learner.full.transformer(), &*first.codec, seed) {
                 metrics.log(step, [(name.as_str(), share)])?;
             }
-            learner.keep(run, "pretrain", done)?;
+            learner.keep((site, name), done, &[])?;
         }
     }
-    Ok((learner.weights, n_tokens))
+    Ok((learner.full.model(&first.codec), n_tokens))
 }
 
-fn batch(cfg: &Pretrain, codec: &Codec, seed: Seed, step: u64) -> Vec<Encoded> {
+fn batch(cfg: &Pretrain, codec: &dyn Codec, seed: Seed, step: u64) -> Vec<Encoded> {
     (step * cfg.documents..(step + 1) * cfg.documents)
         .map(|index| {
             let document = document(seed.child("documents"), index, cfg.mixture(step));
-            codec.encode_target(&document.context, &document.target)
+            codec.encode_target(&document.context, &document.target).expect("Harbor lays out any turn")
         })
         .collect()
 }
 
 /// A cheap lower bound of the greedy accuracy, while training: the share of held-out documents of which every trained token
 /// has a probability above one half.
-fn glance(weights: &Weights, codec: &Codec, seed: Seed) -> Vec<(String, f64)> {
+fn glance(model: &Transformer, codec: &dyn Codec, seed: Seed) -> Vec<(String, f64)> {
     const N: usize = 60; // per kind: seconds, not minutes
-    let model = collimate_model::Transformer::new(weights);
     let mut shares = Vec::new();
     for (name, kind, encoded) in MEASURED {
         let mut n_sure = 0;
         for document in held_out_documents(kind, encoded, N, seed.child("glance")) {
-            let sequence = codec.encode_target(&document.context, &document.target);
-            let logprobs = score(&model, &Batch::new([&sequence]));
+            let sequence = codec.encode_target(&document.context, &document.target).expect("Harbor lays out any turn");
+            let logprobs = score(model, &Batch::new([&sequence]));
             n_sure += usize::from(logprobs.iter().all(|it| *it > 0.5_f32.ln()));
         }
         shares.push((format!("sure/{name}"), n_sure as f64 / N as f64));

@@ -1,0 +1,58 @@
+//! What the commands take that run a recipe.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::device::DeviceName;
+
+/// What every run takes.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunArgs {
+    /// A named config (`base`, `tiny`), or a TOML file that says `base = "NAME"` and overrides fields
+    #[arg(long, value_name = "NAME|FILE.toml", default_value = "base")]
+    pub config: String,
+    /// Seed of everything random, instead of the config's
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The run folder, made or resumed [default: runs/COMMAND]
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
+    #[arg(long, value_name = "NAME", default_value_t)]
+    pub device: DeviceName,
+    /// Print the plan and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print results as JSON
+    #[arg(long)]
+    pub json: bool,
+    /// No progress on standard error
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl RunArgs {
+    /// The run folder: `--out`, or `runs/<command>` in the current directory.
+    pub fn out_or(&self, command: &str) -> PathBuf {
+        self.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(command))
+    }
+}
+
+/// The worlds a recipe can run in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum World {
+    /// The embedded one.
+    Harbor,
+}
+
+/// A run in a world.
+#[derive(Args, Clone, Debug)]
+pub struct WorldRun {
+    /// Which world
+    #[arg(value_enum)]
+    pub world: World,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "a doc comment here would replace the command's own help")]
+    pub run: RunArgs,
+}

@@ -1,0 +1,3 @@
+//! Worlds: makers of [`Material`](crate::material::Material).
+
+pub mod harbor;
