@@ -1,4 +1,4 @@
-//! Devices of cargo features compute what the processor does: `cargo test --workspace --features vulkan --test devices`, on a
+//! Devices of cargo features compute what the processor does: `cargo test --workspace --release --features vulkan --test devices`, on a
 //! machine that has the device or a driver that acts as one.
 #![cfg(any(feature = "cuda", feature = "metal", feature = "vulkan"))]
 
