@@ -90,11 +90,6 @@ impl Journal {
             .collect()
     }
 
-    /// All named entries, in the order in which they were kept.
-    pub fn all<T: DeserializeOwned>(&self) -> Result<Vec<T>, RunError> {
-        Ok(self.entries::<Named<IgnoredAny, T>>()?.into_iter().map(|it| it.entry).collect())
-    }
-
     /// Number of whole lines.
     pub fn len(&self) -> usize {
         self.n_lines

@@ -82,12 +82,6 @@ impl Metrics {
     pub fn rows(&self) -> Result<Vec<Row>, RunError> {
         self.scalars.entries()
     }
-
-    /// The steps in the folder `dir`, for a reader; none if there is no such folder.
-    pub fn read(dir: &Path) -> Vec<Row> {
-        let text = std::fs::read_to_string(dir.join(SCALARS)).unwrap_or_default();
-        text.lines().filter_map(|it| serde_json::from_str(it).ok()).collect()
-    }
 }
 
 /// A TFRecord: length, its checksum, payload, its checksum.
