@@ -155,6 +155,26 @@ fn a_recipe_with_an_unknown_key_is_refused_before_anything_is_made() {
 }
 
 #[test]
+fn values_that_could_only_fail_later_are_refused_before_a_run_and_in_its_plan() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("mine.toml");
+    let arms = "no_safety, sft, rl, sft_rl, spec_summaries, spec_tailored, answers_only, full_data";
+    for (text, problem) in [
+        ("[data]\nthreshold = 77\n", "data.threshold is a grade from 1 to 5, not 77"),
+        ("arms = [\"foo\"]\n", &format!("unknown arm `foo`: use some of {arms}")[..]),
+        ("seeds = []\n", "seeds is empty: give at least one"),
+    ] {
+        fs::write(&path, format!("base = \"tiny\"\n{text}")).unwrap();
+        for plan in [&["--dry-run"][..], &[]] {
+            let output = collimate(dir.path(), &[&["quickstart", "--config", "mine.toml"], plan].concat());
+            assert_eq!(String::from_utf8_lossy(&output.stderr), format!("error: {problem}\n"));
+            assert_eq!(output.status.code(), Some(1));
+        }
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was made");
+}
+
+#[test]
 fn a_broken_policy_is_explained_by_line() {
     let dir = tempfile::tempdir().unwrap();
     let policy = "# Policy\n\n## Contraband\n**refuse**: smuggled goods\n- **C1** (refuse): how to\n- **C2** history\n";

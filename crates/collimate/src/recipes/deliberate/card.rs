@@ -22,18 +22,30 @@ use serde::Serialize;
 use super::arms::Arm;
 use super::config::Deliberate;
 use super::lab::{Deliberations, Given};
-use crate::material::Material;
+use crate::material::{Material, Roles};
 use crate::recipes::steps::examine::Examined;
 use crate::recipes::{RESULTS, TABLE};
 
 /// Whose suites, arms and claims these are.
 const PAPER: &Paper = &DELIBERATIVE_ALIGNMENT;
 
-/// What these roles and sizes do not show, whatever the world.
-const LIMITS: [&str; 2] = [
-    "The same base model deliberates, filters and rewards; grading for this card is by the world's oracle, not by a judge.",
-    "RL is tens of steps. The arm without safety training and the fine-tuned arm get no capability-only RL.",
-];
+/// What this recipe's sizes do not show, whatever the world.
+const SIZES: &str =
+    "RL is tens of steps. The arm without safety training and the fine-tuned arm get no capability-only RL.";
+
+/// What follows from who played what.
+fn limits_of(roles: &Roles<'_>, material: &Material) -> String {
+    let Roles { teacher, filter, reward } = roles;
+    let parts = match teacher.by() == filter.by() && filter.by() == reward.by() {
+        true => "The same model deliberates, filters and rewards",
+        false => "Deliberating, filtering and rewarding are not all done by one model",
+    };
+    let grading = match material.grader.by() {
+        None => "by the world's oracle, not by a judge",
+        Some(_) => "by a judge, whose errors are in the numbers",
+    };
+    format!("{parts}; grading for this card is {grading}.")
+}
 
 /// What the card needs of one training seed.
 pub(super) struct Trial {
@@ -75,7 +87,7 @@ pub(super) fn build(
     run: &RunFolder,
     cfg: &Deliberate,
     materials: &[Material],
-    base: &Model,
+    (base, roles): (&Model, &Roles<'_>),
     trials: &[Trial],
 ) -> anyhow::Result<SystemCard> {
     let resampling = Seed(cfg.exam.seed).child("bootstrap");
@@ -113,8 +125,9 @@ pub(super) fn build(
             points: curve.value.clone(),
         })
     });
-    let (spec, limits) = materials.first().map(|it| (&it.spec, &it.limits)).context("a run has a seed")?;
-    let limits = limits.iter().cloned().chain(LIMITS.map(str::to_owned)).collect();
+    let first = materials.first().context("a run has a seed")?;
+    let (spec, own) = (&first.spec, first.limits.iter().cloned());
+    let limits = own.chain([limits_of(roles, first), SIZES.to_owned()]).collect();
     let claims = claims(PAPER, &evaluations);
     let card = SystemCard {
         title: format!("System card: deliberative alignment to {}", spec.title),

@@ -41,7 +41,7 @@ pub fn deliberate(
         let part = format!("seed-{}", material.seed);
         trials.push(trial(&Lab::open((run, &part, progress), cfg, material, roles, base)?)?);
     }
-    card::build(run, cfg, materials, base, &trials)
+    card::build(run, cfg, materials, (base, roles), &trials)
 }
 
 /// One training seed: the method, then every comparison.

@@ -218,7 +218,7 @@ pub(crate) fn reinforce(
                 ("degenerate", stats.degenerate),
             ]);
             numbers.extend(stats.reward.map(|it| ("reward", it)));
-            for pass in 0..cfg.passes {
+            for pass in 0..cfg.passes.max(1) {
                 let loss = train::Rl { clip: cfg.clip, kl: cfg.kl };
                 let stats = rl_step(&mut learner.full, &mut learner.adam, &batches, &loss, cfg.lr)?;
                 if pass == 0 {
