@@ -31,7 +31,8 @@ pub enum RunError {
     },
     /// The folder belongs to a different run.
     #[error(
-        "{path} holds a run with another config ({fields}): choose another --out, or resume with the config it has",
+        "{path} holds a run with another config ({fields}): choose another --out, resume with the config it has, or add \
+         --reconfigure to go on there with this one, which makes again only what the change touches",
         path = path.display(),
         fields = fields.join("; ")
     )]
@@ -41,15 +42,50 @@ pub enum RunError {
         /// Each differing field with both values.
         fields: Vec<String>,
     },
-    /// A line that cannot be read or written.
-    #[error("{path}:{line}: {problem}", path = path.display())]
-    Corrupt {
+    /// A line of a journal, of the metrics or of the lineage that is not what was written.
+    #[error("{path}:{line}: {problem}: delete the line, and what it held is done again, or restore it", path = path.display())]
+    Damaged {
         /// The file.
         path: PathBuf,
         /// From 1.
         line: usize,
         /// What is wrong with it.
         problem: String,
+    },
+    /// The file that says what the run is.
+    #[error(
+        "{path} is damaged ({problem}): restore it, or delete it and give the command that made the run, which writes it again",
+        path = path.display()
+    )]
+    DamagedConfig {
+        /// `config.json`.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// An artefact that is what the run wrote, and that this program cannot read.
+    #[error("{path}:{line}: {problem}: another version of the program wrote it; delete it to have it made again", path = path.display())]
+    Unreadable {
+        /// The artefact.
+        path: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A value that no file can hold, such as one with a NaN in it.
+    #[error("cannot write {path}: {problem}", path = path.display())]
+    Unwritable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with the value.
+        problem: String,
+    },
+    /// A pipe, a folder or a device where a file should be.
+    #[error("{path} is not a regular file", path = path.display())]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
     },
     /// An artefact is not what the run wrote.
     #[error("{path} was changed after it was written: delete it to have it made again, or restore it", path = path.display())]
@@ -63,9 +99,4 @@ impl RunError {
     pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> RunError {
         RunError::Io { doing, path: path.to_owned(), source }
     }
-}
-
-/// A file whose JSON cannot be read or written.
-pub(crate) fn corrupt(path: &Path, line: usize, problem: &serde_json::Error) -> RunError {
-    RunError::Corrupt { path: path.to_owned(), line, problem: problem.to_string() }
 }

@@ -23,13 +23,15 @@ use collimate_schema::Hash;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{RunError, corrupt};
+use crate::error::RunError;
+use crate::finite::finite;
 use crate::identity::Identity;
 use crate::journal::Journal;
-use crate::lineage::{Artifact, ArtifactId, LINEAGE, Lineage};
+use crate::lineage::{Artifact, ArtifactId, LINEAGE, Lineage, newest, records};
 use crate::lock::{holds_something_else, take_lock};
 use crate::metrics::Metrics;
-use crate::whole::{build_beside, clean, hash_at, kill_point, place, pretty, write_beside};
+use crate::verify::{Verified, verify};
+use crate::whole::{build_beside, clean, hash_at, kill_point, place, pretty, read, write_beside};
 
 /// The commit this was built from, if the build was told (`COLLIMATE_COMMIT=$(git rev-parse HEAD) cargo build`).
 const COMMIT: Option<&str> = option_env!("COLLIMATE_COMMIT");
@@ -49,9 +51,18 @@ pub struct RunFolder {
 impl RunFolder {
     /// Creates the folder at `path`, or resumes the run in it if that has the same recipe and config.
     pub fn open(path: impl AsRef<Path>, recipe: &str, config: &impl Serialize) -> Result<RunFolder, RunError> {
-        let path = path.as_ref().to_owned();
-        let given = Identity::of(&path, recipe, config)?;
-        if Identity::read(&path)?.is_none() && holds_something_else(&path)? {
+        RunFolder::open_as(path.as_ref(), &Identity::of(path.as_ref(), recipe, config)?, false)
+    }
+
+    /// As [`RunFolder::open`], but a run that has another config gets this one. Stages whose parents stay the same keep what they
+    /// made, so a recipe names what it reads of its config among the parents ([`ArtifactId::of_setting`]).
+    pub fn reconfigure(path: impl AsRef<Path>, recipe: &str, config: &impl Serialize) -> Result<RunFolder, RunError> {
+        RunFolder::open_as(path.as_ref(), &Identity::of(path.as_ref(), recipe, config)?, true)
+    }
+
+    fn open_as(path: &Path, given: &Identity, may_differ: bool) -> Result<RunFolder, RunError> {
+        let path = path.to_owned();
+        if Identity::read(&path)?.is_none() && holds_something_else(&path)? && !made_by(&path, given) {
             return Err(RunError::NotARun { path });
         }
         fs::create_dir_all(&path).map_err(|source| RunError::io("create", &path, source))?;
@@ -61,9 +72,11 @@ impl RunFolder {
         match Identity::read(&path)? {
             None => given.write(&path)?,
             Some(stored) => {
-                let fields = stored.differences(&given);
-                if !fields.is_empty() {
-                    return Err(RunError::Differs { path, fields });
+                let fields = stored.differences(given);
+                match may_differ && stored.recipe == given.recipe {
+                    _ if fields.is_empty() => {}
+                    true => given.write(&path)?,
+                    false => return Err(RunError::Differs { path, fields }),
                 }
             }
         }
@@ -71,12 +84,17 @@ impl RunFolder {
         let records = journal.entries()?;
         Ok(RunFolder {
             path,
-            recipe: given.recipe,
-            hash: given.hash,
+            recipe: given.recipe.clone(),
+            hash: given.hash.clone(),
             lineage: Mutex::new((journal, records)),
             known: Mutex::default(),
             _lock: lock,
         })
+    }
+
+    /// Whether it still is what the run wrote.
+    pub fn verify(&self) -> Result<Verified, RunError> {
+        verify(&self.path)
     }
 
     /// Where it is.
@@ -113,7 +131,7 @@ impl RunFolder {
         let file = format!("{name}.json");
         if let Some((id, bytes)) = self.read_made_from(&file, parents)? {
             let parsed = serde_json::from_slice(&bytes);
-            let value = parsed.map_err(|it| corrupt(&self.path.join(file), it.line(), &it))?;
+            let value = parsed.map_err(|it| self.unreadable(&file, it.line(), &it))?;
             return Ok(Artifact { id, value });
         }
         let value = make()?;
@@ -135,9 +153,8 @@ impl RunFolder {
         let file = format!("{name}.jsonl");
         if let Some((id, bytes)) = self.read_made_from(&file, parents)? {
             let lines = bytes.split_inclusive(|&it| it == b'\n').enumerate();
-            let parse = |(index, text)| {
-                serde_json::from_slice(text).map_err(|it| corrupt(&self.path.join(&file), index + 1, &it))
-            };
+            let parse =
+                |(index, text)| serde_json::from_slice(text).map_err(|it| self.unreadable(&file, index + 1, &it));
             return Ok(Artifact { id, value: lines.map(parse).collect::<Result<_, _>>()? });
         }
         let value = make()?;
@@ -198,9 +215,11 @@ impl RunFolder {
         parents: &[&ArtifactId],
     ) -> Result<ArtifactId, RunError> {
         let file = format!("{name}.jsonl");
+        let unwritable = |problem| RunError::Unwritable { path: self.path.join(&file), problem };
         let mut bytes = Vec::new();
-        for (index, value) in values.iter().enumerate() {
-            serde_json::to_writer(&mut bytes, value).map_err(|it| corrupt(&self.path.join(&file), index + 1, &it))?;
+        for value in values {
+            finite(value).map_err(unwritable)?;
+            serde_json::to_writer(&mut bytes, value).map_err(|it| unwritable(it.to_string()))?;
             bytes.push(b'\n');
         }
         self.write_bytes(&file, &bytes, parents)
@@ -320,7 +339,11 @@ impl RunFolder {
         if path.is_dir() {
             known.insert(name.to_owned(), hash.clone());
         }
-        newest(records, &hash).map(Some).ok_or(RunError::Changed { path })
+        newest(&records, &hash).cloned().map(Some).ok_or(RunError::Changed { path })
+    }
+
+    fn unreadable(&self, file: &str, line: usize, problem: &serde_json::Error) -> RunError {
+        RunError::Unreadable { path: self.path.join(file), line, problem: problem.to_string() }
     }
 
     fn made_from(&self, name: &str, parents: &[&ArtifactId]) -> Result<Option<Lineage>, RunError> {
@@ -334,15 +357,16 @@ impl RunFolder {
         if records.is_empty() || !path.exists() {
             return Ok(None);
         }
-        let bytes = fs::read(&path).map_err(|source| RunError::io("read", &path, source))?;
-        let record = newest(records, &Hash::of(&bytes)).ok_or(RunError::Changed { path })?;
+        let bytes = read(&path)?;
+        let record = newest(&records, &Hash::of(&bytes)).ok_or(RunError::Changed { path })?.clone();
         Ok(record.parents.iter().eq(parents.iter().copied()).then_some((record.id, bytes)))
     }
 }
 
-/// The newest of `records` that describes something with this hash.
-fn newest(records: Vec<Lineage>, hash: &Hash) -> Option<Lineage> {
-    records.into_iter().rfind(|it| it.on_disk() == hash)
+/// Whether the lineage of the run at `path`, whose `config.json` is gone, is that of the run `given`.
+fn made_by(path: &Path, given: &Identity) -> bool {
+    let records = records(path).0;
+    !records.is_empty() && records.iter().all(|it| it.recipe == given.recipe && it.config == given.hash)
 }
 
 fn checkpoint_name(stage: &str, step: u64) -> String {

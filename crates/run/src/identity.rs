@@ -9,10 +9,13 @@ use serde_json::Value;
 
 use collimate_schema::Hash;
 
-use crate::error::{RunError, corrupt};
-use crate::whole::{pretty, write_whole};
+use crate::error::RunError;
+use crate::finite::finite;
+use crate::lineage::LINEAGE;
+use crate::lock::LOCK;
+use crate::whole::{pretty, regular, write_whole};
 
-const CONFIG: &str = "config.json";
+pub(crate) const CONFIG: &str = "config.json";
 
 /// The content of `config.json`.
 #[derive(Serialize, Deserialize)]
@@ -24,19 +27,28 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn of(path: &Path, recipe: &str, config: &impl Serialize) -> Result<Identity, RunError> {
-        // Through text, as it will be read back: `f32` fields keep their short spelling.
-        let parsed = serde_json::to_string(config).and_then(|it| serde_json::from_str(&it));
-        let config: Value = parsed.map_err(|it| corrupt(&path.join(CONFIG), it.line(), &it))?;
-        Ok(Identity { recipe: recipe.to_owned(), hash: Hash::of_json(&(recipe, &config)), config })
+        let unwritable = |problem| RunError::Unwritable { path: path.join(CONFIG), problem };
+        finite(config).map_err(unwritable)?;
+        // As it will be read back: `f32` fields keep their short spelling, and a long number may lose its last digit.
+        let config = reread(config).and_then(|it| reread(&it)).map_err(|it| unwritable(it.to_string()))?;
+        Ok(Identity { recipe: recipe.to_owned(), hash: hash_of(recipe, &config), config })
     }
 
     /// `None` if the folder has no `config.json`, or somebody else's, such as a checkpoint's.
     pub(crate) fn read(folder: &Path) -> Result<Option<Identity>, RunError> {
         let path = folder.join(CONFIG);
-        match fs::read(&path) {
-            Ok(bytes) => Ok(serde_json::from_slice(&bytes).ok()),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-            Err(source) => Err(RunError::io("read", &path, source)),
+        regular(&path)?;
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(None),
+            Err(source) => return Err(RunError::io("read", &path, source)),
+        };
+        let damaged = |problem| Err(RunError::DamagedConfig { path: path.clone(), problem });
+        match serde_json::from_slice::<Identity>(&bytes) {
+            Ok(it) if it.hash == hash_of(&it.recipe, &it.config) => Ok(Some(it)),
+            Ok(it) => damaged(format!("it says hash {}, which is not that of its content", it.hash)),
+            Err(error) if [LINEAGE, LOCK].iter().any(|it| folder.join(it).exists()) => damaged(error.to_string()),
+            Err(_) => Ok(None),
         }
     }
 
@@ -54,6 +66,14 @@ impl Identity {
         compare("", &self.config, &given.config, &mut fields);
         fields
     }
+}
+
+fn reread(value: &impl Serialize) -> serde_json::Result<Value> {
+    serde_json::from_str(&serde_json::to_string(value)?)
+}
+
+fn hash_of(recipe: &str, config: &Value) -> Hash {
+    Hash::of_json(&(recipe, config))
 }
 
 fn compare(place: &str, stored: &Value, given: &Value, fields: &mut Vec<String>) {

@@ -1,5 +1,5 @@
-//! An append-only file of JSON lines. A line counts once its newline is written: what a kill tore off is cut away when the
-//! journal is next opened, and everything before it stands.
+//! An append-only file of JSON lines, each with its check. A line counts once its newline is written: what a kill tore off is cut
+//! away when the journal is next opened, and everything before it stands.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -10,7 +10,8 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::error::RunError;
-use crate::whole::{flush, kill_point};
+use crate::sealed::{seal, unseal};
+use crate::whole::{flush, kill_point, read, regular};
 
 /// What a stage has done so far.
 ///
@@ -49,11 +50,13 @@ struct Named<N, E> {
 }
 
 impl Journal {
-    /// Opens or creates the journal at `path` and cuts off a torn last line. A corrupt line before it is an error that names it.
+    /// Opens or creates the journal at `path` and cuts off a torn last line. A line before it that is not what was written is an
+    /// error that names it.
     pub fn open(path: &Path) -> Result<Journal, RunError> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder).map_err(|source| RunError::io("create", folder, source))?;
         }
+        regular(path)?;
         let mut file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -73,20 +76,30 @@ impl Journal {
             journal.n_lines += 1;
             let span = Span { start, len: text.len(), line: journal.n_lines };
             start += text.len() as u64;
-            if let Ok(Named { name, .. }) = serde_json::from_slice::<Named<String, IgnoredAny>>(text) {
+            let object = unseal(text).map_err(|it| journal.damaged(span.line, it))?;
+            if let Ok(Named { name, .. }) = serde_json::from_slice::<Named<String, IgnoredAny>>(&object) {
                 journal.named.insert(name, span);
-            } else {
-                serde_json::from_slice::<IgnoredAny>(text).map_err(|it| journal.corrupt(span.line, &it))?;
             }
         }
         Ok(journal)
+    }
+
+    /// Whether every whole line of the file at `path` is what was written. Writes nothing.
+    pub(crate) fn check(path: &Path) -> Result<(), RunError> {
+        let bytes = read(path)?;
+        let lines = bytes.split_inclusive(|&it| it == b'\n').filter(|it| it.ends_with(b"\n"));
+        for (index, line) in lines.enumerate() {
+            let damaged = |problem| RunError::Damaged { path: path.to_owned(), line: index + 1, problem };
+            unseal(line).map_err(damaged)?;
+        }
+        Ok(())
     }
 
     /// Every line, in the order they were appended.
     pub fn entries<T: DeserializeOwned>(&self) -> Result<Vec<T>, RunError> {
         let bytes = self.read(0, self.len as usize)?;
         (bytes.split_inclusive(|&it| it == b'\n').enumerate())
-            .map(|(index, text)| serde_json::from_slice(text).map_err(|it| self.corrupt(index + 1, &it)))
+            .map(|(index, text)| self.parse(index + 1, text))
             .collect()
     }
 
@@ -100,7 +113,7 @@ impl Journal {
         self.n_lines == 0
     }
 
-    /// Appends one entry with a single write.
+    /// Appends one entry, a JSON object, with a single write.
     pub fn append<T: Serialize>(&mut self, entry: &T) -> Result<(), RunError> {
         self.append_line(entry).map(|_| ())
     }
@@ -109,8 +122,7 @@ impl Journal {
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, RunError> {
         let Some(span) = self.named.get(name) else { return Ok(None) };
         let text = self.read(span.start, span.len)?;
-        let named: Named<IgnoredAny, T> = serde_json::from_slice(&text).map_err(|it| self.corrupt(span.line, &it))?;
-        Ok(Some(named.entry))
+        Ok(Some(self.parse::<Named<IgnoredAny, T>>(span.line, &text)?.entry))
     }
 
     /// Keeps `entry` as `name`, unless something has that name already: what is done again gives the same again.
@@ -129,8 +141,7 @@ impl Journal {
     }
 
     fn append_line<T: Serialize>(&mut self, entry: &T) -> Result<Span, RunError> {
-        let mut line = serde_json::to_vec(entry).map_err(|it| self.corrupt(self.n_lines + 1, &it))?;
-        line.push(b'\n');
+        let line = seal(entry).map_err(|problem| RunError::Unwritable { path: self.path.clone(), problem })?;
         let half = line.len() / 2;
         let written = if cfg!(test) {
             self.file.write_all(&line[..half]).and_then(|()| {
@@ -160,7 +171,12 @@ impl Journal {
         Ok(bytes)
     }
 
-    fn corrupt(&self, line: usize, problem: &serde_json::Error) -> RunError {
-        RunError::Corrupt { path: self.path.clone(), line, problem: problem.to_string() }
+    fn parse<T: DeserializeOwned>(&self, line: usize, text: &[u8]) -> Result<T, RunError> {
+        let object = unseal(text).map_err(|it| self.damaged(line, it))?;
+        serde_json::from_slice(&object).map_err(|it| self.damaged(line, it.to_string()))
+    }
+
+    fn damaged(&self, line: usize, problem: String) -> RunError {
+        RunError::Damaged { path: self.path.clone(), line, problem }
     }
 }

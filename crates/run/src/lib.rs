@@ -2,19 +2,27 @@
 //! of models or policies; recipes put them together.
 
 mod error;
+mod events;
+mod finite;
 mod folder;
 mod identity;
 mod journal;
 mod lineage;
 mod lock;
 mod metrics;
+mod row;
+mod sealed;
 mod summary;
+mod verify;
 mod whole;
 
 pub use error::RunError;
+pub use finite::finite;
 pub use folder::RunFolder;
 pub use journal::Journal;
 pub use lineage::{Artifact, ArtifactId, Lineage};
-pub use metrics::{Metrics, Row};
+pub use metrics::Metrics;
+pub use row::Row;
 pub use summary::RunSummary;
+pub use verify::{Fault, Verified, verify};
 pub use whole::write_whole;

@@ -1,7 +1,12 @@
 //! Artefacts and where they come from.
 
+use std::path::Path;
+
 use collimate_schema::Hash;
 use serde::{Deserialize, Serialize};
+
+use crate::sealed::unseal;
+use crate::whole::read;
 
 /// The file of records, one per line.
 pub(crate) const LINEAGE: &str = "lineage.jsonl";
@@ -13,6 +18,13 @@ pub struct ArtifactId {
     pub name: String,
     /// Of the file's bytes, or of a folder's files; of a model, its id.
     pub hash: Hash,
+}
+
+impl ArtifactId {
+    /// What a stage reads of its config, as a parent of what it makes: `setting:sft` and the hash of the value.
+    pub fn of_setting(name: &str, value: &impl Serialize) -> ArtifactId {
+        ArtifactId { name: format!("setting:{name}"), hash: Hash::of_json(value) }
+    }
 }
 
 /// A stage's product with its id, for the stages that build on it.
@@ -56,4 +68,25 @@ impl Lineage {
     pub(crate) fn on_disk(&self) -> &Hash {
         self.files.as_ref().unwrap_or(&self.id.hash)
     }
+}
+
+/// The newest of `records` that describes something with this hash.
+pub(crate) fn newest<'a>(records: &'a [Lineage], hash: &Hash) -> Option<&'a Lineage> {
+    records.iter().rfind(|it| it.on_disk() == hash)
+}
+
+/// The records of the run at `path` as they can be read from outside, and what is wrong with the lines that cannot. Its last line
+/// may be one that is being written.
+pub(crate) fn records(path: &Path) -> (Vec<Lineage>, Vec<(usize, String)>) {
+    let (mut records, mut damaged) = (Vec::new(), Vec::new());
+    let text = read(&path.join(LINEAGE)).unwrap_or_default();
+    let lines = text.split_inclusive(|&it| it == b'\n').filter(|it| it.ends_with(b"\n"));
+    for (index, line) in lines.enumerate() {
+        let object = unseal(line).and_then(|it| serde_json::from_slice(&it).map_err(|it| it.to_string()));
+        match object {
+            Ok(record) => records.push(record),
+            Err(problem) => damaged.push((index + 1, problem)),
+        }
+    }
+    (records, damaged)
 }

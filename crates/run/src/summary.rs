@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::error::RunError;
 use crate::identity::Identity;
-use crate::lineage::{LINEAGE, Lineage};
+use crate::lineage::records;
 use crate::lock::{LOCK, name_of_holder};
-use crate::whole::files_below;
+use crate::whole::{files_below, read};
 
 /// What can be told of a run folder from outside, while another process may be writing to it.
 #[derive(Clone, Debug, Serialize)]
@@ -26,6 +26,8 @@ pub struct RunSummary {
     pub config: Value,
     /// Names of the artefacts that are there, in the order they were made; checkpoints of unfinished stages left out.
     pub artifacts: Vec<String>,
+    /// Names of those that are not there, though they were made.
+    pub missing: Vec<String>,
     /// Lines in the journal of each stage, by stage.
     pub journals: Vec<(String, usize)>,
     /// Who is writing there now.
@@ -36,19 +38,18 @@ impl RunSummary {
     /// Reads the run folder at `path`; `None` if there is none.
     pub fn read(path: &Path) -> Result<Option<RunSummary>, RunError> {
         let Some(identity) = Identity::read(path)? else { return Ok(None) };
-        let mut artifacts: Vec<String> = Vec::new();
-        for record in whole_lines(&path.join(LINEAGE)).iter().filter_map(|it| serde_json::from_str::<Lineage>(it).ok())
-        {
+        let (mut artifacts, mut missing): (Vec<String>, Vec<String>) = Default::default();
+        for record in records(path).0 {
             let name = record.id.name;
-            if !name.starts_with("checkpoints/") && !artifacts.contains(&name) && path.join(&name).exists() {
-                artifacts.push(name);
+            if !name.starts_with("checkpoints/") && !artifacts.contains(&name) && !missing.contains(&name) {
+                if path.join(&name).exists() { &mut artifacts } else { &mut missing }.push(name);
             }
         }
         let folder = path.join("journal");
         let files = if folder.exists() { files_below(&folder)? } else { Vec::new() };
         let journals = files.into_iter().map(|file| {
             let stage = file.strip_prefix(&folder).unwrap_or(&file).with_extension("");
-            (stage.display().to_string(), whole_lines(&file).len())
+            (stage.display().to_string(), n_whole_lines(&file))
         });
         let lock = File::open(path.join(LOCK)).ok();
         let holder = lock.filter(|it| matches!(it.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
@@ -58,14 +59,13 @@ impl RunSummary {
             hash: identity.hash,
             config: identity.config,
             artifacts,
+            missing,
             journals: journals.collect(),
             holder: holder.map(name_of_holder),
         }))
     }
 }
 
-fn whole_lines(path: &Path) -> Vec<String> {
-    let text = fs::read(path).unwrap_or_default();
-    let lines = text.split_inclusive(|&it| it == b'\n').filter(|it| it.ends_with(b"\n"));
-    lines.map(|it| String::from_utf8_lossy(it).into_owned()).collect()
+fn n_whole_lines(path: &Path) -> usize {
+    read(path).unwrap_or_default().iter().filter(|it| **it == b'\n').count()
 }

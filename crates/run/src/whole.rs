@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use collimate_schema::{Hash, Hasher};
 use serde::Serialize;
 
-use crate::error::{RunError, corrupt};
+use crate::error::RunError;
+use crate::finite::finite;
 
 const TEMPORARY: &str = ".tmp-";
 
@@ -61,9 +62,25 @@ pub(crate) fn build_beside<E: From<RunError>>(
 
 /// The bytes of a JSON file at `path`, indented.
 pub(crate) fn pretty(path: &Path, value: &impl Serialize) -> Result<Vec<u8>, RunError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(|it| corrupt(path, it.line(), &it))?;
+    let unwritable = |problem| RunError::Unwritable { path: path.to_owned(), problem };
+    finite(value).map_err(unwritable)?;
+    let mut bytes = serde_json::to_vec_pretty(value).map_err(|it| unwritable(it.to_string()))?;
     bytes.push(b'\n');
     Ok(bytes)
+}
+
+/// The bytes of the file at `path`.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, RunError> {
+    regular(path)?;
+    fs::read(path).map_err(|source| RunError::io("read", path, source))
+}
+
+/// Refuses what could be read from without end, such as a pipe. What is not there is as good as a file.
+pub(crate) fn regular(path: &Path) -> Result<(), RunError> {
+    match fs::metadata(path) {
+        Ok(it) if !it.is_file() => Err(RunError::NotAFile { path: path.to_owned() }),
+        _ => Ok(()),
+    }
 }
 
 /// Renames `temporary` to `path`, over a file, or over a folder that is first moved out of the way.
@@ -120,6 +137,7 @@ pub(crate) fn hash_at(path: &Path) -> Result<Hash, RunError> {
 }
 
 fn hash_file(path: &Path, hasher: &mut Hasher) -> Result<(), RunError> {
+    regular(path)?;
     let failed = |source| RunError::io("read", path, source);
     let mut file = File::open(path).map_err(failed)?;
     hasher.begin_part(file.metadata().map_err(failed)?.len());

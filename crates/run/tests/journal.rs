@@ -5,8 +5,15 @@ use std::fs;
 use std::path::Path;
 
 use collimate_run::Journal;
-use expect_test::expect;
+use expect_test::{Expect, expect};
 use proptest::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// An entry.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Said {
+    said: String,
+}
 
 fn write(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
@@ -15,7 +22,7 @@ fn write(path: &Path, bytes: &[u8]) {
 fn appended(path: &Path, entries: &[String]) -> Vec<u8> {
     let mut journal = Journal::open(path).unwrap();
     for entry in entries {
-        journal.append(entry).unwrap();
+        journal.append(&Said { said: entry.clone() }).unwrap();
     }
     fs::read(path).unwrap()
 }
@@ -32,9 +39,10 @@ proptest! {
             write(&path, &whole[..cut]);
             let n_whole = whole[..cut].iter().filter(|it| **it == b'\n').count();
             let mut journal = Journal::open(&path).unwrap();
-            prop_assert_eq!(journal.entries::<String>().unwrap(), &entries[..n_whole]);
+            let said: Vec<String> = journal.entries::<Said>().unwrap().into_iter().map(|it| it.said).collect();
+            prop_assert_eq!(said, &entries[..n_whole]);
             for entry in &entries[n_whole..] {
-                journal.append(entry).unwrap();
+                journal.append(&Said { said: entry.clone() }).unwrap();
             }
             prop_assert_eq!(fs::read(&path).unwrap(), &whole[..]);
         }
@@ -68,22 +76,76 @@ fn what_is_kept_is_found_unless_a_cut_tore_it() {
     }
 }
 
-#[test]
-fn a_corrupt_line_in_the_middle_is_named() {
+/// What the journal says of a file whose second line became `changed`.
+fn damaged(changed: &dyn Fn(&str) -> String, expected: Expect) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rollouts.jsonl");
-    write(&path, b"{\"a\":1}\n{\"a\":\n{\"a\":3}\n");
+    let whole = appended(&path, &["one", "two", "three"].map(str::to_owned));
+    let lines: Vec<&str> = std::str::from_utf8(&whole).unwrap().split_inclusive('\n').collect();
+    write(&path, [lines[0], &changed(lines[1]), lines[2]].concat().as_bytes());
     let error = Journal::open(&path).unwrap_err().to_string();
-    expect!["rollouts.jsonl:2: EOF while parsing a value at line 2 column 0"]
-        .assert_eq(&error.replace(&format!("{}/", dir.path().display()), ""));
+    expected.assert_eq(&error.replace(&format!("{}/", dir.path().display()), ""));
+    write(&path, [lines[0], lines[2]].concat().as_bytes());
+    assert_eq!(Journal::open(&path).unwrap().len(), 2, "the way out");
+}
+
+#[test]
+fn fault_31_a_line_that_is_not_what_was_written_is_named_with_a_way_out() {
+    damaged(
+        &|it| it.replace("two", "2"),
+        expect![
+            "rollouts.jsonl:2: this line was changed after it was written: delete the line, and what it held is done again, or restore it"
+        ],
+    );
+    damaged(
+        &|_| "{\"said\":\n".to_owned(),
+        expect![
+            "rollouts.jsonl:2: this line has no check: delete the line, and what it held is done again, or restore it"
+        ],
+    );
+    damaged(
+        &|it| it.replace("check", "chick"),
+        expect![
+            "rollouts.jsonl:2: this line has no check: delete the line, and what it held is done again, or restore it"
+        ],
+    );
+    damaged(
+        &|_| "\u{0}\n".to_owned(),
+        expect![
+            "rollouts.jsonl:2: this line has no check: delete the line, and what it held is done again, or restore it"
+        ],
+    );
 }
 
 #[test]
 fn an_entry_of_another_type_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("rollouts.jsonl");
-    write(&path, b"1\n\"two\"\n");
-    let error = Journal::open(&path).unwrap().entries::<u32>().unwrap_err().to_string();
-    expect![[r#"rollouts.jsonl:2: invalid type: string "two", expected u32 at line 1 column 5"#]]
+    appended(&path, &["one".to_owned()]);
+    let error = Journal::open(&path).unwrap().entries::<std::collections::BTreeMap<String, u32>>();
+    let error = error.unwrap_err().to_string();
+    expect![[r#"rollouts.jsonl:1: invalid type: string "one", expected u32 at line 1 column 13: delete the line, and what it held is done again, or restore it"#]]
         .assert_eq(&error.replace(&format!("{}/", dir.path().display()), ""));
+}
+
+#[test]
+fn fault_24_what_is_not_finite_is_not_journaled() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rollouts.jsonl");
+    let mut journal = Journal::open(&path).unwrap();
+    journal.keep("p1", &[0.5_f32]).unwrap();
+    let error = journal.keep("p2", &[0.5, f32::NAN]).unwrap_err().to_string();
+    expect!["cannot write rollouts.jsonl: `entry[1]` is NaN"]
+        .assert_eq(&error.replace(&format!("{}/", dir.path().display()), ""));
+    let journal = Journal::open(&path).unwrap();
+    assert_eq!((journal.len(), journal.get::<Vec<f32>>("p2").unwrap()), (1, None), "it can be resumed");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_for_a_journal_does_not_hang() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rollouts.jsonl");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(Journal::open(&path).unwrap_err().to_string().ends_with("rollouts.jsonl is not a regular file"));
 }
