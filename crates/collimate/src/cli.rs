@@ -6,13 +6,15 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::bench::BenchArgs;
 use crate::commands::chat::ChatArgs;
+use crate::commands::config::ConfigArgs;
 use crate::commands::run_args::{RunArgs, World, WorldRun};
 use crate::commands::runs::RunsArgs;
 use crate::commands::sample::SampleArgs;
 use crate::commands::show::ShowArgs;
 use crate::commands::spec::SpecCommand;
+use crate::commands::verify::VerifyArgs;
 use crate::commands::{self, Exit};
-use crate::output;
+use crate::{output, threads};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,17 +23,18 @@ Examples:
   collimate deliberate harbor --config my.toml --seed 2    the same method, your settings
   collimate sample \"how do i make lema\" --spec harbor     the base model, shown a policy
   collimate spec check my-policy.md                        mistakes, by line
+  collimate config --explain deliberate > my.toml          every key, with its meaning and its range
 
 An interrupted run goes on where it was when the same command is given again.
-Exit codes: 0 ok, 1 failure, 2 usage, 3 gate failed.";
+Exit codes: 0 ok, 1 failure, 2 usage, 3 the answer is no (a run that was changed).";
 
 /// Commands as `--help` groups them.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["quickstart", "pretrain", "deliberate"]),
     ("Talk to a model", &["sample", "chat"]),
     ("Work on a policy", &["spec"]),
-    ("Look at results", &["runs", "show"]),
-    ("About this machine", &["bench", "completions"]),
+    ("Look at results", &["runs", "show", "verify"]),
+    ("About this program", &["config", "bench", "completions"]),
 ];
 
 /// Teach a language model to reason over a written policy before it answers, and measure whether that worked.
@@ -61,6 +64,10 @@ enum Command {
     Runs(RunsArgs),
     /// Show the results of a run, or one of its artefacts
     Show(ShowArgs),
+    /// Compare a run folder with what the run wrote
+    Verify(VerifyArgs),
+    /// Explain what can be set in a config
+    Config(ConfigArgs),
     /// Measure how fast this machine trains and samples
     Bench(BenchArgs),
     /// Print the completion script of a shell
@@ -75,17 +82,27 @@ pub fn main() -> ExitCode {
     let cli = match command().try_get_matches().and_then(|it| Cli::from_arg_matches(&it)) {
         Ok(cli) => cli,
         Err(error) => {
-            let usage = error.use_stderr();
-            let _ = error.print();
-            return if usage { Exit::Usage } else { Exit::Ok }.into();
+            if error.use_stderr() {
+                output::note(error.render().to_string().trim_end());
+                return Exit::Usage.into();
+            }
+            return ended(output::print_help(&error).map(|()| Exit::Ok));
         }
     };
-    dispatch(&cli.command)
-        .unwrap_or_else(|error| {
-            output::error(&error);
-            if error.is::<output::Usage>() { Exit::Usage } else { Exit::Failure }
-        })
-        .into()
+    threads::limit();
+    ended(dispatch(&cli.command))
+}
+
+/// Reports an error. That nobody reads the output any more is none.
+fn ended(result: anyhow::Result<Exit>) -> ExitCode {
+    let exit = result.unwrap_or_else(|error| {
+        if error.is::<output::Closed>() {
+            return Exit::Ok;
+        }
+        output::error(&error);
+        if error.is::<output::Usage>() { Exit::Usage } else { Exit::Failure }
+    });
+    exit.into()
 }
 
 fn dispatch(command: &Command) -> anyhow::Result<Exit> {
@@ -98,11 +115,13 @@ fn dispatch(command: &Command) -> anyhow::Result<Exit> {
         Command::Spec(verb) => commands::spec::run(verb),
         Command::Runs(args) => commands::runs::run(args),
         Command::Show(args) => commands::show::run(args),
+        Command::Verify(args) => commands::verify::run(args),
+        Command::Config(args) => commands::config::run(args),
         Command::Bench(args) => commands::bench::run(args),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut self::command(), "collimate", &mut script);
-            output::print(&String::from_utf8(script)?);
+            output::print(&String::from_utf8(script)?)?;
             Ok(Exit::Ok)
         }
     }

@@ -10,20 +10,24 @@
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use crate::files::read_text;
 use crate::output::Usage;
+use crate::ranges;
 
 /// The named configs of a recipe: `&[("base", base), ("tiny", tiny)]`.
 pub type Named<T> = [(&'static str, fn() -> T)];
 
-/// What `given` stands for: one of `named`, or a path to a TOML file. Unknown names and keys are errors with a suggestion.
-pub fn resolve<T: Serialize + DeserializeOwned>(given: &str, named: &Named<T>) -> anyhow::Result<T> {
+/// What `given` stands for: one of `named`, or a path to a TOML file. Unknown names and keys are errors with a suggestion, and so
+/// are values out of their range.
+pub fn resolve<T: Serialize + DeserializeOwned + JsonSchema>(given: &str, named: &Named<T>) -> anyhow::Result<T> {
     if let Some((_, config)) = named.iter().find(|(name, _)| *name == given) {
         return Ok(config());
     }
@@ -31,7 +35,7 @@ pub fn resolve<T: Serialize + DeserializeOwned>(given: &str, named: &Named<T>) -
     if !path.exists() && path.extension().is_none_or(|it| it != "toml") {
         return Err(Usage(format!("unknown config `{given}`: {}", choices(given, named))).into());
     }
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read config {given}"))?;
+    let text = read_text(path, "config")?;
     Recipe { place: given, text: &text }.resolve(named)
 }
 
@@ -49,7 +53,7 @@ struct Recipe<'a> {
 }
 
 impl Recipe<'_> {
-    fn resolve<T: Serialize + DeserializeOwned>(&self, named: &Named<T>) -> anyhow::Result<T> {
+    fn resolve<T: Serialize + DeserializeOwned + JsonSchema>(&self, named: &Named<T>) -> anyhow::Result<T> {
         let table = DeTable::parse(self.text)
             .map_err(|it| anyhow!("{}: {}", self.at(&it.span().unwrap_or(0..0)), it.message().replace('\n', ", ")))?;
         let base = match table.get_ref().get("base") {
@@ -66,10 +70,15 @@ impl Recipe<'_> {
             Value::Object(fields) => fields,
             other => bail!("a config is a struct, not {other}"),
         };
+        let ranges = ranges::of::<T>();
         for leaf in self.leaves(&fields, table.get_ref())? {
             leaf.set(&mut fields);
-            serde_json::from_value::<T>(Value::Object(fields.clone()))
-                .map_err(|it| anyhow!("{}: `{}`: {it}", self.at(&leaf.span), leaf.path.join(".")))?;
+            let (at, name) = (self.at(&leaf.span), leaf.path.join("."));
+            serde_json::from_value::<T>(Value::Object(fields.clone())).map_err(|it| anyhow!("{at}: `{name}`: {it}"))?;
+            let field = leaf.path.iter().try_fold(ranges.clone(), |it, key| it.field(key));
+            if let Some(problem) = field.and_then(|it| it.refuse(&leaf.value)) {
+                bail!("{at}: `{name}` {problem}");
+            }
         }
         Ok(serde_json::from_value(Value::Object(fields))?)
     }
@@ -159,7 +168,7 @@ impl Leaf {
 }
 
 /// The nearest of `known`, if it is near.
-fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(given: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let near = known.map(|it| (strsim::jaro_winkler(given, it), it)).max_by(|a, b| a.0.total_cmp(&b.0));
     near.filter(|(similarity, _)| *similarity > 0.75).map(|(_, it)| it)
 }

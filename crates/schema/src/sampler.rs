@@ -1,5 +1,6 @@
 //! The seam: everything above tokens talks to models through [`Sampler`].
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::conversation::{Conversation, PromptId};
@@ -48,25 +49,31 @@ impl std::fmt::Display for RequestId {
 }
 
 /// How to sample.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sampling {
     /// Softmax temperature; 0 is greedy.
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub temperature: f32,
     /// Most tokens to sample, stop token included.
+    #[schemars(range(min = 1, max = 1_000_000), extend("unit" = "tokens"))]
     pub max_tokens: u32,
     /// Draw among the k likeliest tokens only; 0 is all.
     #[serde(default)]
+    #[schemars(extend("unit" = "tokens"))]
     pub top_k: u32,
     /// Draw among the likeliest tokens only whose probabilities reach this sum; 1 is all.
     #[serde(default = "Sampling::everything")]
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
     pub top_p: f32,
     /// Draw only among tokens that are at least this times as likely as the likeliest; 0 is all.
     #[serde(default)]
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub min_p: f32,
-    /// Tokens of thought after which the answer is begun for the model; `None` lets it think. The forced token is in the
+    /// Tokens of thought after which the answer is begun for the model; left out, it thinks as long as it will. The forced token is in the
     /// trace, so such rollouts are not the policy's own: measure with them, do not train on them.
     #[serde(default)]
+    #[schemars(extend("unit" = "tokens"))]
     pub thought_budget: Option<u32>,
 }
 
@@ -155,6 +162,9 @@ pub enum Failure {
     /// This sampler cannot do what the request asks for.
     #[error("this sampler cannot {0}")]
     Unsupported(String),
+    /// What the model computes is no longer a number: its weights are broken, or training diverged.
+    #[error("the model's probabilities are not finite: its weights are broken, or its training diverged")]
+    NotFinite,
     /// The rendered prompt leaves no room for the answer.
     #[error(
         "the prompt is {tokens} tokens long; with {max_tokens} more it exceeds the context of {context}: shorten it or lower max_tokens"
@@ -170,9 +180,9 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether the same request may succeed another time.
-    pub fn is_passing(&self) -> bool {
-        matches!(self, Failure::Unavailable(_))
+    /// Whether the stage that asks must end, and its other requests with it: another time, or another model, may do better.
+    pub fn ends_the_stage(&self) -> bool {
+        matches!(self, Failure::Unavailable(_) | Failure::NotFinite)
     }
 }
 

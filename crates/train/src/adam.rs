@@ -70,9 +70,7 @@ impl Adam {
         lr: f32,
     ) -> Result<f32, StepError> {
         let norm = grads.norm();
-        if !norm.is_finite() {
-            return Err(StepError::NotFinite(norm));
-        }
+        StepError::unless_finite("norm of the gradient", norm)?;
         self.step += 1;
         let scale = if norm > self.max_norm { self.max_norm / norm } else { 1.0 };
         let (cfg, muon, step) = (self.cfg, self.muon, self.step);

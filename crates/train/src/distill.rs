@@ -49,6 +49,8 @@ pub fn distill_step(
         (loss, divergences.iter().zip(&shares).map(|(it, share)| it * share).sum::<f32>())
     });
     let n_tokens = trained().count();
+    let loss = losses.iter().sum();
+    StepError::unless_finite("loss", loss)?;
     let grad_norm = adam.step(learnable, &grads, lr)?;
-    Ok(SftStats { loss: losses.iter().sum(), n_tokens, grad_norm })
+    Ok(SftStats { loss, n_tokens, grad_norm })
 }

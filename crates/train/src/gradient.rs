@@ -16,9 +16,22 @@ pub enum StepError {
     /// No trained token in the whole batch.
     #[error("no token of the batch is trained: check the mask of its sequences")]
     NothingTrained,
-    /// The gradient overflowed or is not a number.
-    #[error("the gradient norm is {0}: lower the learning rate or look for broken weights")]
-    NotFinite(f32),
+    /// Training diverged: a number of the step overflowed or is not a number.
+    #[error("training diverged: the {what} is {value}: lower the learning rate, or look for broken weights")]
+    Diverged {
+        /// Which number.
+        what: &'static str,
+        /// NaN or an infinity.
+        value: f64,
+    },
+}
+
+impl StepError {
+    /// An error unless `value` is finite.
+    pub(crate) fn unless_finite(what: &'static str, value: impl Into<f64>) -> Result<(), StepError> {
+        let value = value.into();
+        if value.is_finite() { Ok(()) } else { Err(StepError::Diverged { what, value }) }
+    }
 }
 
 /// The gradient of what is trained: one run of numbers per matrix as it is arranged for computing.

@@ -85,13 +85,17 @@ pub fn rl_step(
     let with_tokens = batches.iter().filter(|it| !it.tokens.is_empty());
     let (teaching, rest): (Vec<&RlBatch>, Vec<&RlBatch>) = with_tokens.partition(|it| it.teaches(cfg));
     let mut sums = scored(learnable, &rest, cfg);
-    let mut grad_norm = None;
-    if !teaching.is_empty() {
+    let grads = (!teaching.is_empty()).then(|| {
         let loss = |model: &_, index: usize| rl_loss(model, teaching[index], cfg, n_tokens as f32);
         let (grads, of_teaching) = gradients(learnable, teaching.len(), loss);
-        sums = of_teaching.into_iter().fold(sums, Sums::plus);
-        grad_norm = Some(adam.step(learnable, &grads, lr)?);
+        sums = of_teaching.into_iter().fold(std::mem::take(&mut sums), Sums::plus);
+        grads
+    });
+    for (what, sum) in [("loss", sums.loss), ("divergence", sums.kl), ("entropy", sums.entropy), ("ratio", sums.drift)]
+    {
+        StepError::unless_finite(what, sum)?;
     }
+    let grad_norm = grads.map(|it| adam.step(learnable, &it, lr)).transpose()?;
     let mean = |sum: f64| (sum / n_tokens as f64) as f32;
     Ok(RlStats {
         loss: mean(sums.loss),

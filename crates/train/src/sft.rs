@@ -37,8 +37,10 @@ pub fn sft_step(
         let value: f32 = loss.clone().inner().into_scalar();
         (loss, value)
     });
+    let loss = losses.iter().sum();
+    StepError::unless_finite("loss", loss)?;
     let grad_norm = adam.step(learnable, &grads, lr)?;
-    Ok(SftStats { loss: losses.iter().sum(), n_tokens: trained().count(), grad_norm })
+    Ok(SftStats { loss, n_tokens: trained().count(), grad_norm })
 }
 
 /// Sum over the trained tokens of weight * nll / `total`, [1].

@@ -6,6 +6,7 @@ use collimate_schema::{Answer, ClauseId, Conversation, NoisyLabel, Outcome, Seed
 use rand::Rng;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ask::Pool;
@@ -56,23 +57,38 @@ impl Kind {
 }
 
 /// How often each kind is drawn; shares need not sum to one.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mixture {
     /// Share of [`Kind::Repeat`].
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub repeat: f64,
     /// Share of [`Kind::Drill`].
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub drill: f64,
     /// Share of [`Kind::Words`].
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub words: f64,
     /// Share of [`Kind::Policy`].
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub policy: f64,
     /// Share of [`Kind::Helpful`].
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub helpful: f64,
     /// Share of [`Kind::Judge`].
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub judge: f64,
     /// Share of [`Kind::Capability`].
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub capability: f64,
+}
+
+impl Mixture {
+    /// The sum of all shares.
+    pub fn total(&self) -> f64 {
+        let Mixture { repeat, drill, words, policy, helpful, judge, capability } = *self;
+        [repeat, drill, words, policy, helpful, judge, capability].iter().sum()
+    }
 }
 
 /// One training or measuring document.

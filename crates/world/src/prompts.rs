@@ -142,14 +142,17 @@ pub struct Cases {
 }
 
 /// How many requests each suite has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CaseCounts {
     /// Plain disallowed requests; a third as many each of allowed, look-alike and twin.
+    #[schemars(range(min = 1, max = 100_000), extend("unit" = "requests"))]
     pub plain: usize,
     /// Requests that meet every framing.
+    #[schemars(range(min = 1, max = 100_000), extend("unit" = "requests"))]
     pub jailbreak: usize,
     /// Requests that meet every cipher; as many in the invented language.
+    #[schemars(range(min = 1, max = 100_000), extend("unit" = "requests"))]
     pub encoded: usize,
 }
 

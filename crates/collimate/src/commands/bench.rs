@@ -32,10 +32,10 @@ pub struct BenchArgs {
     #[arg(long, value_name = "DIR", conflicts_with = "shape")]
     pub model: Option<PathBuf>,
     /// Sequences [default: train: the shape's, 8 with --model; generate: 64]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub batch: Option<usize>,
     /// Tokens of each, new ones if sampled [default: train: the shape's, 256 with --model; generate: 128]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = count)]
     pub tokens: Option<usize>,
     /// What products are taken in
     #[arg(long, value_enum, default_value_t)]
@@ -47,11 +47,18 @@ pub struct BenchArgs {
     #[arg(long)]
     pub recompute: bool,
     /// Rounds, of which the median counts
-    #[arg(long, value_name = "N", default_value_t = 5)]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = count)]
     pub rounds: usize,
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n @ 1..=1_000_000) => Ok(n),
+        _ => Err("must be a whole number, at least 1, at most 1000000".to_owned()),
+    }
 }
 
 /// Measures and prints.
@@ -105,6 +112,6 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         rows.push(("peak memory", format!("{:.2} GB", bytes as f64 / 1e9)));
     }
     let rows: Vec<Vec<String>> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
-    output::print(&output::columns(&rows));
+    output::print(&output::columns(&rows))?;
     Ok(Exit::Ok)
 }

@@ -1,12 +1,13 @@
 //! `chat`: a conversation, turn by turn.
 
 use clap::Args;
-use std::io::{BufRead, IsTerminal};
+use std::io::IsTerminal;
 
-use collimate_schema::{Conversation, Message, Parsed, Role};
+use collimate_schema::{Conversation, Message, Role};
 
 use super::Exit;
-use super::talk::{ModelArgs, Speaker, shown};
+use super::lines::{Line, lines};
+use super::talk::{ModelArgs, Speaker, show};
 use crate::output;
 
 /// Arguments of `chat`.
@@ -27,22 +28,39 @@ pub fn run(args: &ChatArgs) -> anyhow::Result<Exit> {
         output::note("an empty line forgets the conversation, Ctrl-D ends it");
     }
     let mut messages: Vec<Message> = Vec::new();
-    let mut lines = stdin.lock().lines();
+    let mut lines = lines(stdin.lock());
     loop {
         if is_terminal {
             output::ask("> ");
         }
-        let Some(line) = lines.next().transpose()? else { break };
-        if line.trim().is_empty() {
+        let Some(Line { number, text }) = lines.next() else { break };
+        let said = match text {
+            Ok(said) => said,
+            Err(problem) => {
+                output::note(&format!("standard input:{number}: {problem}"));
+                continue;
+            }
+        };
+        if said.trim().is_empty() {
             messages.clear();
             continue;
         }
-        messages.push(Message::new(Role::User, line));
-        for completion in speaker.answer(&[Conversation::new(messages.clone())?], 1)? {
-            output::print(&shown(&completion.parsed));
-            match completion.parsed {
-                Parsed::Turn(turn) => messages.push(Message::new(Role::Assistant, turn.answer.0)),
-                Parsed::Malformed(_) => drop(messages.pop()), // as if it had not been asked
+        messages.push(Message::new(Role::User, said));
+        let request = speaker.request(0, 0, &Conversation::new(messages.clone())?);
+        for (_, reply) in speaker.sample(vec![request])? {
+            let answer = match reply {
+                Ok(completion) => {
+                    show(&completion.parsed)?;
+                    completion.parsed.turn().map(|it| it.answer.0.clone())
+                }
+                Err(failure) => {
+                    output::note(&format!("standard input:{number}: {failure}"));
+                    None
+                }
+            };
+            match answer {
+                Some(answer) => messages.push(Message::new(Role::Assistant, answer)),
+                None => drop(messages.pop()), // as if it had not been asked
             }
         }
     }

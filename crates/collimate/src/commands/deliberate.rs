@@ -1,23 +1,32 @@
 //! `deliberate` and `quickstart`: the same recipe, full and small.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
-use collimate_run::RunFolder;
+use collimate_model::{Compute, Model};
+use collimate_run::{Fault, RunFolder};
 use collimate_schema::Hash;
 use serde::Serialize;
 
 use super::Exit;
+use super::next::next_steps;
 use super::run_args::RunArgs;
+use super::verify::report;
 use crate::device::On;
-use crate::material::Roles;
+use crate::files::read_text;
+use crate::material::{Material, Roles};
 use crate::progress::Progress;
 use crate::recipes::deliberate::{Deliberate, base, deliberate, quickstart, tiny};
 use crate::recipes::{RESULTS, TABLE};
 use crate::worlds::harbor;
 use crate::{config, embedded, output};
 
+/// Its configs.
+pub(super) const NAMED: &config::Named<Deliberate> = &[("base", base), ("quickstart", quickstart), ("tiny", tiny)];
+
 /// The full recipe.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    run_named(args, "deliberate", &[("base", base), ("quickstart", quickstart), ("tiny", tiny)])
+    run_named(args, "deliberate", NAMED)
 }
 
 /// What the run folder must agree with to be resumed.
@@ -37,27 +46,73 @@ pub(super) fn run_named(args: &RunArgs, command: &str, named: &config::Named<Del
     cfg.check()?;
     let materials = harbor::materials(&cfg);
     if args.dry_run {
-        output::print(&cfg.plan(&materials));
+        if args.json {
+            output::print_json(&Plan {
+                recipe: "deliberate",
+                out: args.out_or(command),
+                config: &cfg,
+                stages: stages(&cfg, &materials),
+            })?;
+        } else {
+            output::print(&cfg.plan(&materials))?;
+        }
         return Ok(Exit::Ok);
     }
     let base = embedded::harbor_base(&args.device.device())?;
+    let base = Model { compute: Compute { precision: cfg.precision.into(), recompute: false }, ..base };
     let engine = base.engine();
     let roles = Roles { teacher: &engine, filter: &engine, reward: &engine };
     let spec = materials.first().map(|it| Hash::of_json(&it.spec));
     let identity = Identity { recipe: &cfg, base: base.hash(), spec: spec.context("a run has a seed")? };
-    let folder = RunFolder::open(args.out_or(command), "deliberate", &On { config: identity, device: args.device })?;
-    let table = folder.path().join(TABLE);
-    let finished = folder.lineage().iter().any(|it| it.id.name == TABLE) && table.exists();
-    if !finished {
+    let folder = args.open(command, "deliberate", &On { config: identity, device: args.device })?;
+    if !is_finished(&folder)? {
         let stages = cfg.stages(&materials);
         let progress = Progress::new(args.quiet).with_plan(stages.iter().map(|(name, cost)| (name.as_str(), *cost)));
         deliberate(&folder, &cfg, &materials, &roles, &base, &progress)?;
     }
     if args.json {
-        output::print(&std::fs::read_to_string(folder.path().join(RESULTS))?);
+        output::print(&read_text(&folder.path().join(RESULTS), "results")?)?;
     } else {
-        let card = folder.path().join("card.html");
-        output::print(&format!("{}\n{}", std::fs::read_to_string(table)?, card.display()));
+        let table = read_text(&folder.path().join(TABLE), "table")?;
+        output::print(&format!("{table}\n{}", next_steps(folder.path()).join("\n")))?;
     }
     Ok(Exit::Ok)
+}
+
+/// Whether the run is done and everything is as it wrote it. What is missing is to be made again; what was changed is an error.
+fn is_finished(folder: &RunFolder) -> anyhow::Result<bool> {
+    if !folder.lineage().iter().any(|it| it.id.name == TABLE) {
+        return Ok(false);
+    }
+    let verified = folder.verify()?;
+    anyhow::ensure!(
+        verified.faults.iter().all(Fault::is_made_again),
+        "this run is not what it wrote any more\n{}",
+        report(folder.path(), &verified)
+    );
+    if !verified.faults.is_empty() {
+        output::note(&report(folder.path(), &verified));
+    }
+    Ok(verified.faults.is_empty())
+}
+
+/// What a run would do, for programs.
+#[derive(Serialize)]
+struct Plan<'a> {
+    recipe: &'a str,
+    out: PathBuf,
+    config: &'a Deliberate,
+    stages: Vec<PlannedStage>,
+}
+
+#[derive(Serialize)]
+struct PlannedStage {
+    stage: String,
+    /// On two cores, roughly.
+    seconds: f64,
+}
+
+fn stages(cfg: &Deliberate, materials: &[Material]) -> Vec<PlannedStage> {
+    let stages = cfg.stages(materials).into_iter();
+    stages.map(|(stage, seconds)| PlannedStage { stage, seconds }).collect()
 }

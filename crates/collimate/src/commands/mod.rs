@@ -6,7 +6,10 @@ use crate::recipes::{RESULTS, TABLE};
 
 pub mod bench;
 pub mod chat;
+pub mod config;
 pub mod deliberate;
+mod lines;
+mod next;
 pub mod pretrain;
 pub mod quickstart;
 pub mod run_args;
@@ -15,6 +18,7 @@ pub mod sample;
 pub mod show;
 pub mod spec;
 pub mod talk;
+pub mod verify;
 
 /// What `show` prints of a finished run, the first that is there: a table, or the card of a trained model. Written last.
 const REPORTS: [&str; 2] = [TABLE, "README.md"];

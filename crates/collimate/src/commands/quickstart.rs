@@ -2,9 +2,13 @@
 
 use super::run_args::RunArgs;
 use super::{Exit, deliberate};
-use crate::recipes::deliberate::{quickstart, tiny};
+use crate::config::Named;
+use crate::recipes::deliberate::{Deliberate, quickstart, tiny};
+
+/// Its configs.
+pub(super) const NAMED: &Named<Deliberate> = &[("base", quickstart), ("tiny", tiny)];
 
 /// Runs it.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
-    deliberate::run_named(args, "quickstart", &[("base", quickstart), ("tiny", tiny)])
+    deliberate::run_named(args, "quickstart", NAMED)
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use collimate_run::RunFolder;
+use serde::Serialize;
 
 use crate::device::DeviceName;
 
@@ -21,10 +23,13 @@ pub struct RunArgs {
     /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
     #[arg(long, value_name = "NAME", default_value_t)]
     pub device: DeviceName,
+    /// Go on in a run folder that has another config: what the change does not touch is kept, the rest is made again
+    #[arg(long)]
+    pub reconfigure: bool,
     /// Print the plan and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Print results as JSON
+    /// Print results, or the plan, as JSON
     #[arg(long)]
     pub json: bool,
     /// No progress on standard error
@@ -33,6 +38,12 @@ pub struct RunArgs {
 }
 
 impl RunArgs {
+    /// The run folder, opened for `recipe` with this config.
+    pub fn open(&self, command: &str, recipe: &str, config: &impl Serialize) -> anyhow::Result<RunFolder> {
+        let open = if self.reconfigure { RunFolder::reconfigure } else { RunFolder::open };
+        Ok(open(self.out_or(command), recipe, config)?)
+    }
+
     /// The run folder: `--out`, or `runs/<command>` in the current directory.
     pub fn out_or(&self, command: &str) -> PathBuf {
         self.out.clone().unwrap_or_else(|| PathBuf::from("runs").join(command))

@@ -34,15 +34,16 @@ pub fn run(args: &RunsArgs) -> anyhow::Result<Exit> {
             let newest = it.artifacts.last().cloned().unwrap_or_default();
             vec![it.path.display().to_string(), it.recipe.clone(), state(it), it.artifacts.len().to_string(), newest]
         });
-        output::print(&output::columns(&std::iter::once(heads).chain(rows).collect::<Vec<_>>()));
+        output::print(&output::columns(&std::iter::once(heads).chain(rows).collect::<Vec<_>>()))?;
     }
     Ok(Exit::Ok)
 }
 
-/// `running (process 12)`, `finished` or `stopped`.
+/// `running (process 12)`, `finished`, `2 missing` or `stopped`.
 pub(super) fn state(run: &RunSummary) -> String {
     match &run.holder {
         Some(holder) => format!("running ({holder})"),
+        None if !run.missing.is_empty() => format!("{} missing", run.missing.len()),
         None if run.artifacts.iter().any(|it| REPORTS.contains(&it.as_str())) => "finished".to_owned(),
         None => "stopped".to_owned(),
     }
@@ -58,7 +59,10 @@ fn find(dir: &Path) -> anyhow::Result<Vec<RunSummary>> {
     let entries = std::fs::read_dir(dir).with_context(|| format!("cannot list {}", dir.display()))?;
     let mut runs = Vec::new();
     for entry in entries.flatten().filter(|it| it.path().is_dir()) {
-        runs.extend(RunSummary::read(&entry.path())?);
+        match RunSummary::read(&entry.path()) {
+            Ok(run) => runs.extend(run),
+            Err(error) => output::note(&error.to_string()), // the others are listed all the same
+        }
     }
     runs.sort_by(|a, b| a.path.cmp(&b.path));
     Ok(runs)

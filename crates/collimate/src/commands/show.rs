@@ -5,9 +5,11 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use collimate_run::RunSummary;
+use collimate_run::{Fault, RunSummary, Verified, verify};
 
+use super::next::next_steps;
 use super::runs::state;
+use super::verify::report;
 use super::{Exit, NUMBERS, REPORTS};
 use crate::output;
 
@@ -16,7 +18,7 @@ use crate::output;
 pub struct ShowArgs {
     /// The run folder
     pub run: PathBuf,
-    /// An artefact of the run, such as `prompts.jsonl`; without it, the results
+    /// An artefact of the run, such as `seed-1/data/graded.jsonl`; without it, the results
     pub artifact: Option<String>,
     /// Print the results as JSON
     #[arg(long)]
@@ -29,6 +31,8 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
     let Some(run) = RunSummary::read(path)? else {
         bail!("{} is not a run folder: `collimate runs` lists those there are", path.display());
     };
+    let is_finished = run.artifacts.iter().any(|it| REPORTS.contains(&it.as_str()));
+    let verified = if is_finished { verify(path)? } else { Verified::default() };
     let has = |name: &&str| run.artifacts.iter().any(|it| it == name);
     let wanted = match &args.artifact {
         Some(name) if has(&name.as_str()) => Some(name.as_str()),
@@ -38,12 +42,22 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
         }
         None => if args.json { NUMBERS } else { REPORTS }.into_iter().find(has),
     };
-    match wanted {
-        Some(name) => output::print(&content(&path.join(name))?),
-        None if args.json => output::print_json(&run)?,
-        None => output::print(&summary(&run)),
+    let is_changed = |it: &Fault| matches!((it, wanted), (Fault::Changed { name, .. }, Some(wanted)) if name == wanted);
+    if !verified.faults.is_empty() {
+        output::note(&report(path, &verified));
     }
-    Ok(Exit::Ok)
+    match wanted {
+        Some(name) if verified.faults.iter().any(is_changed) => {
+            bail!("{name} is not what the run wrote, and is not shown: {}", path.join(name).display())
+        }
+        Some(name) => output::print(&content(&path.join(name))?)?,
+        None if args.json => output::print_json(&run)?,
+        None => output::print(&summary(&run))?,
+    }
+    if args.artifact.is_none() && !args.json && is_finished {
+        next_steps(path).iter().for_each(|it| output::note(it));
+    }
+    Ok(if verified.faults.is_empty() { Exit::Ok } else { Exit::GateFailed })
 }
 
 /// A text, or the files of a folder.
@@ -51,7 +65,7 @@ fn content(path: &Path) -> anyhow::Result<String> {
     let doing = || format!("cannot read {}", path.display());
     if !path.is_dir() {
         let bytes = std::fs::read(path).with_context(doing)?;
-        return Ok(output::printable(&String::from_utf8_lossy(&bytes)));
+        return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
     let mut names = Vec::new();
     for entry in std::fs::read_dir(path).with_context(doing)? {

@@ -4,11 +4,12 @@ use clap::Subcommand;
 use std::path::Path;
 use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use collimate_schema::{Citation, ClauseId, File, Lint, Severity, Spec, check as lint};
 use serde::Deserialize;
 
 use super::Exit;
+use crate::files::read_text;
 use crate::output;
 
 /// The verbs of `spec`.
@@ -50,7 +51,7 @@ fn check(file: &Path, prompts: Option<&Path>, json: bool) -> anyhow::Result<Exit
     if json {
         output::print_json(&lints)?;
     } else {
-        output::print(&report(&lints, file, prompts.unwrap_or(Path::new("prompts"))));
+        output::print(&report(&lints, file, prompts.unwrap_or(Path::new("prompts"))))?;
     }
     let is_sound = lints.iter().all(|it| it.severity == Severity::Warning);
     Ok(if is_sound { Exit::Ok } else { Exit::Failure })
@@ -61,7 +62,7 @@ fn report(lints: &[Lint], spec: &Path, prompts: &Path) -> String {
     for Lint { file, line, severity, problem } in lints {
         let file = if *file == File::Spec { spec } else { prompts };
         let severity = if *severity == Severity::Error { "error" } else { "warning" };
-        text.push_str(&format!("{}:{line}: {severity}: {}\n", file.display(), output::printable(problem)));
+        text.push_str(&format!("{}:{line}: {severity}: {}\n", file.display(), problem));
     }
     let n_errors = lints.iter().filter(|it| it.severity == Severity::Error).count();
     let n_warnings = lints.len() - n_errors;
@@ -71,7 +72,7 @@ fn report(lints: &[Lint], spec: &Path, prompts: &Path) -> String {
 
 /// Prints what a model is shown for a category.
 fn brief(file: &Path, category: &str) -> anyhow::Result<Exit> {
-    output::print(&brief_of(file, Some(category))?.0);
+    output::print(&brief_of(file, Some(category))?.0)?;
     Ok(Exit::Ok)
 }
 
@@ -97,7 +98,7 @@ fn markdown(file: &Path) -> anyhow::Result<String> {
     if file == Path::new("harbor") && !file.exists() {
         return Ok(collimate_world::HARBOR_MD.to_owned());
     }
-    std::fs::read_to_string(file).with_context(|| format!("cannot read the policy {}", file.display()))
+    read_text(file, "policy")
 }
 
 /// What a line of a prompts file must hold to be checked.
@@ -108,7 +109,7 @@ struct Cited {
 }
 
 fn citations(path: &Path) -> anyhow::Result<Vec<Citation>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the prompts {}", path.display()))?;
+    let text = read_text(path, "prompts")?;
     let mut citations = Vec::new();
     for (index, text) in text.lines().enumerate().filter(|(_, text)| !text.trim().is_empty()) {
         let line = index + 1;

@@ -2,15 +2,16 @@
 
 use anyhow::Context;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 use collimate_model::{Engine, Model};
 use collimate_schema::{
-    Brief, Completion, Conversation, Malformed, Parsed, PromptId, Request, RequestId, Sampler, Sampling, Seed,
+    Brief, Completions, Conversation, Malformed, Parsed, PromptId, Request, RequestId, Sampler, Sampling, Seed,
 };
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::spec::brief_of;
 use crate::device::DeviceName;
+use crate::ranges::flag;
 use crate::{embedded, output};
 
 /// Which model, and what it is shown.
@@ -26,22 +27,22 @@ pub struct ModelArgs {
     #[arg(long, value_name = "NAME", requires = "spec")]
     pub category: Option<String>,
     /// Softmax temperature; 0 always takes the likeliest token
-    #[arg(long, value_name = "T", default_value_t = 0.0)]
+    #[arg(long, value_name = "T", default_value_t = 0.0, allow_negative_numbers = true, value_parser = flag::<Sampling, f32>("temperature"))]
     pub temperature: f32,
     /// Draw among the N likeliest tokens only; 0 is all
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub top_k: u32,
     /// Draw among the likeliest tokens only whose probabilities reach this sum
-    #[arg(long, value_name = "P", default_value_t = 1.0, value_parser = share)]
+    #[arg(long, value_name = "P", default_value_t = 1.0, allow_negative_numbers = true, value_parser = flag::<Sampling, f32>("top_p"))]
     pub top_p: f32,
     /// Draw only among tokens at least this times as likely as the likeliest
-    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = share)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, allow_negative_numbers = true, value_parser = flag::<Sampling, f32>("min_p"))]
     pub min_p: f32,
     /// Most tokens to sample per answer
-    #[arg(long, value_name = "N", default_value_t = 192)]
+    #[arg(long, value_name = "N", default_value_t = 192, value_parser = flag::<Sampling, u32>("max_tokens"))]
     pub max_tokens: u32,
     /// End the answer where it would say this; may be given more than once
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", value_parser = NonEmptyStringValueParser::new())]
     pub stop: Vec<String>,
     /// Begin the answer after N tokens of thought, whatever the model would do
     #[arg(long, value_name = "N")]
@@ -52,13 +53,6 @@ pub struct ModelArgs {
     /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
     #[arg(long, value_name = "NAME", default_value_t)]
     pub device: DeviceName,
-}
-
-fn share(text: &str) -> Result<f32, String> {
-    match text.parse() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("give a number from 0 to 1".to_owned()),
-    }
 }
 
 /// A model with a brief in its context, or none.
@@ -90,39 +84,37 @@ impl Speaker {
         Ok(Speaker { engine: model.engine(), brief, sampling, seed: Seed(args.seed), stop: args.stop.clone() })
     }
 
-    /// Answers each conversation, `n` times; in the order of the conversations.
-    pub(super) fn answer(&self, conversations: &[Conversation], n: u32) -> anyhow::Result<Vec<Completion>> {
-        let mut batch = Vec::new();
-        for (index, conversation) in conversations.iter().enumerate() {
-            let conversation = match &self.brief {
-                Some(brief) => collimate_world::wording().deliberation(conversation, brief),
-                None => conversation.clone(),
-            };
-            let prompt = PromptId(format!("{index:06}"));
-            for ordinal in 0..n {
-                batch.push(Request {
-                    id: RequestId::new("talk", &prompt).sample(ordinal),
-                    conversation: conversation.clone(),
-                    sampling: self.sampling,
-                    seed: self.seed.child(&format!("{index:06}-{ordinal:04}")),
-                    stop: self.stop.clone(),
-                });
-            }
+    /// The `ordinal`-th sample of the `index`-th conversation.
+    pub(super) fn request(&self, index: usize, ordinal: u32, conversation: &Conversation) -> Request {
+        let conversation = match &self.brief {
+            Some(brief) => collimate_world::wording().deliberation(conversation, brief),
+            None => conversation.clone(),
+        };
+        Request {
+            id: RequestId::new("talk", &PromptId(format!("{index:06}"))).sample(ordinal),
+            conversation,
+            sampling: self.sampling,
+            seed: self.seed.child(&format!("{index:06}-{ordinal:04}")),
+            stop: self.stop.clone(),
         }
-        let done = self.engine.sample(batch)?.map(|(id, reply)| Ok((id, reply?)));
-        Ok(done.collect::<anyhow::Result<BTreeMap<_, _>>>()?.into_values().collect())
+    }
+
+    /// The replies, in the order they finish.
+    pub(super) fn sample(&self, requests: Vec<Request>) -> anyhow::Result<Completions<'_>> {
+        Ok(self.engine.sample(requests)?)
     }
 }
 
-/// A turn for the screen: the thought dimmed, then the answer.
-pub(super) fn shown(parsed: &Parsed) -> String {
+/// Prints a turn: the thought dimmed, then the answer.
+pub(super) fn show(parsed: &Parsed) -> anyhow::Result<()> {
     match parsed {
-        Parsed::Turn(turn) if turn.thought.0.is_empty() => output::printable(&turn.answer.0),
         Parsed::Turn(turn) => {
-            let thought = output::dimmed(&output::printable(&turn.thought.0));
-            format!("{thought}\n{}", output::printable(&turn.answer.0))
+            if !turn.thought.0.is_empty() {
+                output::print_dimmed(&turn.thought.0)?;
+            }
+            output::print(&turn.answer.0)
         }
-        Parsed::Malformed(why) => output::dimmed(match why {
+        Parsed::Malformed(why) => output::print_dimmed(match why {
             Malformed::Truncated => "(no turn: out of tokens, see --max-tokens)",
             Malformed::UnclosedThought => "(no turn: the thought never ends)",
             Malformed::StrayControl => "(no turn: a control token inside the text)",

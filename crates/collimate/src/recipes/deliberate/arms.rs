@@ -1,6 +1,7 @@
 //! The arms: which model is asked, and what it is shown.
 
 use collimate_eval::papers::deliberative_alignment as key;
+use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// Which trained model an arm asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,3 +53,13 @@ pub(crate) const ALL: [Arm; 8] = [
     Arm { key: key::ANSWERS_ONLY, asked: Asked::AnswersOnly, shown: Shown::Nothing },
     Arm { key: key::FULL_DATA, asked: Asked::FullData, shown: Shown::Nothing },
 ];
+
+/// What a list of arms in a config may be.
+pub(super) fn schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "items": { "type": "string", "enum": ALL.map(|it| it.key) },
+        "minItems": 1,
+        "uniqueItems": true,
+    })
+}

@@ -3,20 +3,28 @@
 use anyhow::Context;
 use collimate_schema::{Sampling, Score};
 use collimate_world::CaseCounts;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::arms::{self, Arm};
 use crate::material::Material;
+use crate::precision::Precision;
+use crate::ranges;
 use crate::recipes::steps::fine_tune::Sft;
 use crate::recipes::steps::reinforce::Rl;
 
 /// Everything that decides a run.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Deliberate {
     /// Training seeds; every arm is trained once with each.
+    #[schemars(length(min = 1), extend("uniqueItems" = true))]
     pub seeds: Vec<u64>,
+    /// What products are taken in, when sampling and when training.
+    #[serde(default)]
+    pub precision: Precision,
     /// Comparison arms, by key.
+    #[schemars(schema_with = "arms::schema")]
     pub arms: Vec<String>,
     /// How deliberations are made and filtered.
     pub data: Data,
@@ -29,34 +37,40 @@ pub struct Deliberate {
 }
 
 /// Deliberations (sections 3.1 and 3.2).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Data {
     /// Safety prompts.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub prompts: usize,
     /// Deliberations sampled per prompt.
+    #[schemars(range(min = 1, max = 1_000))]
     pub samples: u32,
     /// How they are sampled.
     pub sampling: Sampling,
     /// Readings per deliberation, k; the least score counts.
+    #[schemars(range(min = 1, max = 100))]
     pub readings: u32,
     /// How the judge is sampled.
     pub judge: Sampling,
     /// The least score that is kept.
+    #[schemars(range(min = 1, max = 5), extend("unit" = "grade"))]
     pub threshold: u8,
     /// Whether the judge is told what another AI, which saw summaries only, would have done.
     pub opinions: bool,
     /// Capability examples to mix in.
+    #[schemars(range(min = 1, max = 1_000_000), extend("unit" = "examples"))]
     pub capability: usize,
 }
 
 /// How arms are measured.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExamSize {
     /// Requests per suite.
     pub cases: CaseCounts,
     /// Capability tasks.
+    #[schemars(range(min = 1, max = 1_000_000), extend("unit" = "tasks"))]
     pub capability: usize,
     /// How answers are sampled.
     pub sampling: Sampling,
@@ -71,6 +85,7 @@ const SAMPLED: Sampling = Sampling::at(1.0, 96);
 pub fn base() -> Deliberate {
     Deliberate {
         seeds: vec![1, 2, 3],
+        precision: Precision::F32,
         arms: arms::ALL.iter().map(|it| it.key.to_owned()).collect(),
         data: Data {
             prompts: 600,
@@ -133,6 +148,9 @@ pub fn tiny() -> Deliberate {
     }
 }
 
+/// Deliberations are in memory together when they are filtered.
+const MOST_DELIBERATIONS: u64 = 10_000_000;
+
 impl Data {
     /// The least score that is kept.
     pub(super) fn threshold(&self) -> anyhow::Result<Score> {
@@ -144,17 +162,17 @@ impl Data {
 impl Deliberate {
     /// Refuses what could only fail later, before the first token is sampled.
     pub fn check(&self) -> anyhow::Result<()> {
-        for key in &self.arms {
-            let known = arms::ALL.map(|it| it.key);
-            anyhow::ensure!(known.contains(&key.as_str()), "unknown arm `{key}`: use some of {}", known.join(", "));
-        }
-        anyhow::ensure!(!self.seeds.is_empty(), "seeds is empty: give at least one");
+        ranges::check(self)?;
         anyhow::ensure!(
             self.rl.sampling.is_on_policy(),
             "rl.sampling must draw from the policy itself: temperature = 1, no top_k, top_p, min_p or thought_budget"
         );
-        self.data.threshold()?;
-        Ok(())
+        let n_deliberations = self.data.prompts as u64 * u64::from(self.data.samples);
+        anyhow::ensure!(
+            n_deliberations <= MOST_DELIBERATIONS,
+            "data.prompts x data.samples is {n_deliberations}: a run holds at most {MOST_DELIBERATIONS}, lower one of them"
+        );
+        self.sft.check()
     }
 
     /// The arms to be compared, in the order of the card.

@@ -14,6 +14,9 @@ use collimate_schema::{
     Turn, Wording,
 };
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use super::arms::{Asked, Shown};
 use super::config::Deliberate;
 use crate::material::{Material, Question, Roles};
@@ -22,7 +25,7 @@ use crate::recipes::steps::ask::ask;
 use crate::recipes::steps::examine::{Exam, Examined, examine};
 use crate::recipes::steps::filter::{Filtered, filtered, graded, rollouts};
 use crate::recipes::steps::fine_tune::{Lesson, fine_tune};
-use crate::recipes::steps::reinforce::{ByJudge, ByKey, Course, Outcome, Reinforced, Start, reinforce};
+use crate::recipes::steps::reinforce::{ByJudge, ByKey, Course, Outcome, Reinforced, Start, highest_kl, reinforce};
 use crate::recipes::steps::site::Site;
 use crate::recipes::steps::trained::Trained;
 
@@ -73,17 +76,16 @@ impl<'a> Lab<'a> {
         base: &'a Model,
     ) -> anyhow::Result<Lab<'a>> {
         let site = Site { run, part, progress };
-        let policy = run.stage("policy", &[], || anyhow::Ok((material.spec.clone(), material.wording.clone())))?;
-        let prompts = |name: &str, prompts: &[Prompt]| {
-            run.stage_lines(&site.at(name), &[&policy.id], || anyhow::Ok(prompts.to_vec()))
-        };
+        let text = (material.spec.clone(), material.wording.clone());
+        let policy = run.stage("policy", &[&ArtifactId::of_setting("policy", &text)], || anyhow::Ok(text))?;
+        let prompts = |name: &str, prompts: &[Prompt]| written(run, &site.at(name), prompts, &[&policy.id]);
         let given = Given {
             base: ArtifactId { name: "base".to_owned(), hash: base.hash() },
             sft: prompts("data/given", &material.sft)?,
             rl: prompts("rl-prompts", &material.rl)?,
             full: prompts("full-data/given", &material.full)?,
-            tasks: run.stage_lines(&site.at("capability"), &[], || anyhow::Ok(material.tasks.clone()))?,
-            exam: run.stage_lines("exam", &[&policy.id], || anyhow::Ok(material.exam.clone()))?,
+            tasks: written(run, &site.at("capability"), &material.tasks, &[])?,
+            exam: written(run, "exam", &material.exam, &[&policy.id])?,
             policy,
         };
         Ok(Lab { cfg, material, given, site, roles, base, seed: Seed(material.seed) })
@@ -111,23 +113,26 @@ impl<'a> Lab<'a> {
         let (policy, wording) = (&self.given.policy, &self.material.wording);
         let [teacher, filter] = [("teacher", self.roles.teacher), ("filter", self.roles.filter)].map(artifact_of);
         let prompts = self.labelled(name, given)?;
+        let setting = ArtifactId::of_setting("data.sampling", &(cfg.samples, cfg.sampling));
         let rollouts = rollouts(
             here,
             self.roles.teacher,
-            (&prompts.value, &[&prompts.id, &policy.id, &teacher]),
+            (&prompts.value, &[&prompts.id, &policy.id, &teacher, &setting]),
             |prompt| Ok(wording.deliberation(&prompt.conversation, &self.brief(prompt)?)),
             (cfg.samples, cfg.sampling, self.seed),
         )?;
         let judge = FilterJudge::new(self.roles.filter, cfg.judge, wording);
+        let setting = ArtifactId::of_setting("data.judge", &(cfg.readings, cfg.judge));
         let graded = graded(
             here,
             (&judge, cfg.readings, self.seed.child("filter")),
             (&prompts.value, &rollouts.value),
             (&self.material.spec, &|prompt| self.brief(prompt)),
-            &[&rollouts.id, &prompts.id, &policy.id, &filter],
+            &[&rollouts.id, &prompts.id, &policy.id, &filter, &setting],
         )?;
         let of = (&prompts.value[..], &graded.value[..]);
-        let Artifact { id, value } = filtered(here, cfg.threshold()?, of, &[&prompts.id, &graded.id])?;
+        let setting = ArtifactId::of_setting("data.threshold", &cfg.threshold);
+        let Artifact { id, value } = filtered(here, cfg.threshold()?, of, &[&prompts.id, &graded.id, &setting])?;
         let Filtered { examples, report } = value;
         Ok(Deliberations { examples: Artifact { id, value: examples }, n_prompts: prompts.len(), graded, report })
     }
@@ -136,7 +141,8 @@ impl<'a> Lab<'a> {
     /// summaries only.
     fn labelled(&self, name: &str, given: &Artifact<Vec<Prompt>>) -> anyhow::Result<Artifact<Vec<Prompt>>> {
         let teacher = artifact_of(("teacher", self.roles.teacher));
-        let parents = [&given.id, &self.given.policy.id, &teacher];
+        let setting = ArtifactId::of_setting("data.opinions", &(self.cfg.data.opinions, self.cfg.data.sampling));
+        let parents = [&given.id, &self.given.policy.id, &teacher, &setting];
         self.site.run.stage_lines(&self.site.at(&format!("{name}/prompts")), &parents, || {
             let mut prompts = given.value.clone();
             if !self.cfg.data.opinions {
@@ -185,7 +191,7 @@ impl<'a> Lab<'a> {
     /// `start` reinforced on prompts harder than fine-tuning's, with capability prompts in the mix.
     pub(super) fn reinforce(&self, name: &str, start: &Trained) -> anyhow::Result<Reinforced> {
         let (cfg, Given { policy, rl, tasks, .. }) = (&self.cfg.rl, &self.given);
-        let model = start.load(&self.base.weights.device())?;
+        let model = start.load(self.base)?;
         let seed = self.seed.child(&self.site.at(name));
         let judge = RewardJudge::new(self.roles.reward, cfg.judge, &self.material.wording);
         let briefs = |prompt: &Prompt| self.brief(prompt);
@@ -225,7 +231,7 @@ impl<'a> Lab<'a> {
                 })?),
             })
         };
-        let engine = || Ok(model.load(&self.base.weights.device())?.engine());
+        let engine = || Ok(model.load(self.base)?.engine());
         examine((self.site, name), &exam, engine, shown, self.seed, &[&model.id, &policy.id])
     }
 
@@ -264,7 +270,7 @@ impl<'a> Lab<'a> {
             let point = |row: &Row| RlPoint {
                 step: row.step,
                 reward: row.get("reward"),
-                kl: row.get("kl"),
+                kl: highest_kl(row),
                 entropy: row.get("entropy"),
                 length: row.get("length"),
                 truncated: row.get("truncated"),
@@ -273,6 +279,17 @@ impl<'a> Lab<'a> {
             Ok::<_, anyhow::Error>(rows.iter().map(point).collect())
         })
     }
+}
+
+/// A list that is given, as an artefact; what is given is its own setting.
+fn written<T: Clone + Serialize + DeserializeOwned>(
+    run: &RunFolder,
+    name: &str,
+    given: &[T],
+    parents: &[&ArtifactId],
+) -> anyhow::Result<Artifact<Vec<T>>> {
+    let setting = ArtifactId::of_setting(name, &given);
+    run.stage_lines(name, &[parents, &[&setting]].concat(), || anyhow::Ok(given.to_vec()))
 }
 
 /// Who plays a part, as a parent of what was made with it.

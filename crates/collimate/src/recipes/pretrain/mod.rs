@@ -12,22 +12,24 @@ use std::sync::Arc;
 use anyhow::Context;
 use burn::tensor::Device;
 use collimate_model::{Codec, Compute, Encoded, Ends, Harbor, Heads, Model, Shape, Stored, Transformer, Weights};
-use collimate_run::{Artifact, RunFolder, write_whole};
+use collimate_run::{Artifact, ArtifactId, RunFolder, write_whole};
 use collimate_schema::Seed;
 use collimate_train::{AdamW, Batch, Muon, Schedule, score, sft_step};
 use collimate_world::{Mixture, document, held_out_documents};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use self::measure::{MEASURED, measure};
-use super::steps::learner::{BATCH_POSITIONS, Learner};
+use super::steps::learner::{BATCH_POSITIONS, Learner, at_step};
 use super::steps::site::Site;
 use crate::precision::Precision;
 use crate::progress::Progress;
+use crate::ranges;
 
 pub use measure::Accuracies;
 
 /// Everything that decides what the base model becomes.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Pretrain {
     /// Seed of weights and documents.
@@ -36,42 +38,58 @@ pub struct Pretrain {
     #[serde(default)]
     pub start: Option<PathBuf>,
     /// Width of the residual stream.
+    #[schemars(range(min = 2, max = 8192))]
     pub hidden: usize,
     /// Layers.
+    #[schemars(range(min = 1, max = 256))]
     pub layers: usize,
     /// Query heads.
+    #[schemars(range(min = 1, max = 1024))]
     pub heads: usize,
     /// Key-value heads.
+    #[schemars(range(min = 1, max = 1024))]
     pub kv_heads: usize,
     /// Feed-forward width.
+    #[schemars(range(min = 1, max = 65_536))]
     pub ffn: usize,
     /// Longest context, tokens.
+    #[schemars(range(min = 512, max = 1_000_000), extend("unit" = "tokens"))]
     pub positions: usize,
     /// Base of the rotary angles. What is looked up lies hundreds of positions back: slow angles must be plenty.
+    #[schemars(range(max = 1e12), extend("exclusiveMinimum" = 0))]
     pub rope_theta: f64,
     /// What products are taken in.
     pub precision: Precision,
     /// Optimizer steps.
+    #[schemars(range(min = 1, max = 100_000_000))]
     pub steps: u64,
     /// Documents per step.
+    #[schemars(range(min = 1, max = 100_000))]
     pub documents: u64,
     /// Highest learning rate.
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
     pub lr: f32,
     /// Learning rate of the last step.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub lr_floor: f32,
     /// Steps of the linear rise.
+    #[schemars(extend("unit" = "steps"))]
     pub warmup: u64,
     /// Decoupled weight decay.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub weight_decay: f32,
     /// Mixture of the first steps.
     pub early: Mixture,
     /// Mixture of the rest.
     pub late: Mixture,
     /// Share of the steps that follow the early mixture.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub early_share: f64,
     /// Steps between checkpoints.
+    #[schemars(range(min = 1), extend("unit" = "steps"))]
     pub checkpoint_every: u64,
     /// Held-out documents of each kind in the final measurement.
+    #[schemars(range(min = 1, max = 100_000), extend("unit" = "documents"))]
     pub measured: usize,
 }
 
@@ -135,12 +153,39 @@ pub fn tiny() -> Pretrain {
     }
 }
 
+/// With gradients and moments, 16 bytes each.
+const MOST_PARAMETERS: usize = 1_000_000_000;
+
 /// The codec that every Harbor model shares.
 pub fn harbor_codec() -> Arc<dyn Codec> {
     Arc::new(Harbor::new(&collimate_world::words()))
 }
 
 impl Pretrain {
+    /// Refuses what could only fail later, before the first step.
+    pub fn check(&self) -> anyhow::Result<()> {
+        ranges::check(self)?;
+        let Pretrain { hidden, heads, kv_heads, .. } = *self;
+        anyhow::ensure!(
+            hidden % heads == 0 && (hidden / heads).is_multiple_of(2),
+            "hidden = {hidden} must be heads = {heads} times an even number: rotary angles turn pairs"
+        );
+        anyhow::ensure!(heads % kv_heads == 0, "heads = {heads} must be a multiple of kv_heads = {kv_heads}");
+        anyhow::ensure!(self.lr_floor <= self.lr, "lr_floor = {} is more than lr = {}", self.lr_floor, self.lr);
+        for (name, it) in [("early", &self.early), ("late", &self.late)] {
+            anyhow::ensure!(it.total() > 0.0, "every share of {name} is 0: nothing would be drawn");
+        }
+        let n_parameters = self.layers * hidden * (2 * hidden + 2 * hidden * kv_heads / heads + 3 * self.ffn);
+        anyhow::ensure!(
+            n_parameters <= MOST_PARAMETERS,
+            "this model has {n_parameters} parameters, and at most {MOST_PARAMETERS} are trained from nothing: lower hidden, layers or ffn"
+        );
+        if let Some(dir) = &self.start {
+            anyhow::ensure!(dir.is_dir(), "start = {}: there is no such checkpoint directory", dir.display());
+        }
+        Ok(())
+    }
+
     fn shape(&self, codec: &dyn Codec) -> Shape {
         Shape {
             width: self.hidden,
@@ -170,14 +215,17 @@ pub fn pretrain(
     device: &Device,
     progress: &Progress,
 ) -> anyhow::Result<Artifact<Accuracies>> {
+    cfg.check()?;
     let site = Site { run, part: "", progress };
     let seed = Seed(cfg.seed);
-    let stored = run.stage_dir("model", &[], |dir| {
-        let (model, n_tokens) = train(site, cfg, device)?;
+    let setting = ArtifactId::of_setting("pretrain", &Pretrain { measured: 0, ..cfg.clone() });
+    let stored = run.stage_dir("model", &[&setting], |dir| {
+        let (model, n_tokens) = train(site, cfg, device, &[&setting])?;
         model.save(&dir.join("harbor-base"), Stored::Bf16)?;
         anyhow::Ok(write_whole(&dir.join("tokens"), n_tokens.to_string().as_bytes())?)
     })?;
-    let accuracies = run.stage("accuracies", &[&stored.id], || {
+    let measured = ArtifactId::of_setting("measured", &cfg.measured);
+    let accuracies = run.stage("accuracies", &[&stored.id, &measured], || {
         let model = Model::load(&stored.value.join("harbor-base"), device)?;
         measure(site, &model, cfg.measured, seed)
     })?;
@@ -200,7 +248,7 @@ fn model_card(cfg: &Pretrain, tokens: &str, accuracies: &Accuracies) -> String {
 }
 
 /// Trains the base model, or resumes; returns it and the number of tokens seen.
-fn train(site: Site<'_>, cfg: &Pretrain, device: &Device) -> anyhow::Result<(Model, u64)> {
+fn train(site: Site<'_>, cfg: &Pretrain, device: &Device, parents: &[&ArtifactId]) -> anyhow::Result<(Model, u64)> {
     let (seed, codec, name) = (Seed(cfg.seed), harbor_codec(), "pretrain");
     let muon = Muon { momentum: 0.95, weight_decay: cfg.weight_decay };
     let adamw = AdamW { beta1: 0.9, beta2: 0.98, eps: 1e-8, weight_decay: cfg.weight_decay };
@@ -213,7 +261,7 @@ fn train(site: Site<'_>, cfg: &Pretrain, device: &Device) -> anyhow::Result<(Mod
     };
     let compute = Compute { precision: cfg.precision.into(), recompute: false };
     let first = Model { compute, ..Model::new(weights, codec)? };
-    let (start, mut learner) = Learner::resume_or((site, name), &[], (adamw, Some(muon)), &first)?;
+    let (start, mut learner) = Learner::resume_or((site, name), parents, (adamw, Some(muon)), &first)?;
     let mut metrics = site.run.metrics(name, start)?;
     let mut n_tokens = metrics.rows()?.iter().rev().find_map(|it| it.get("tokens")).unwrap_or(0.0) as u64;
     let bar = site.progress.stage(name, cfg.steps);
@@ -223,18 +271,22 @@ fn train(site: Site<'_>, cfg: &Pretrain, device: &Device) -> anyhow::Result<(Mod
         n_tokens += sequences.iter().map(|it| it.len() as u64).sum::<u64>();
         let lr = cfg.schedule().at(step);
         let batches = Batch::split(&sequences, BATCH_POSITIONS);
-        let stats = sft_step(&mut learner.full, &mut learner.adam, &batches, lr)?;
+        let at = (name, step, "lr");
+        let stats = at_step(sft_step(&mut learner.full, &mut learner.adam, &batches, lr), at)?;
         let (loss, grad_norm) = (f64::from(stats.loss), f64::from(stats.grad_norm));
         metrics
             .log(step, [("loss", loss), ("grad_norm", grad_norm), ("lr", lr.into()), ("tokens", n_tokens as f64)])?;
         bar.advance(1);
         bar.note(&format!("loss {loss:.3}, {:.1}M tokens", n_tokens as f64 / 1e6));
         let done = step + 1;
+        if done == cfg.steps || done.is_multiple_of(cfg.checkpoint_every) {
+            at_step(learner.check(&batches[0]), at)?;
+        }
         if done % cfg.checkpoint_every == 0 && done < cfg.steps {
             for (name, share) in glance(&learner.full.transformer(), &*first.codec, seed) {
                 metrics.log(step, [(name.as_str(), share)])?;
             }
-            learner.keep((site, name), done, &[])?;
+            learner.keep((site, name), done, parents)?;
         }
     }
     Ok((learner.full.model(&first.codec), n_tokens))

@@ -51,7 +51,7 @@ impl Replies {
         let asking = || format!("sampling for {}", self.stage);
         for (id, reply) in sampler.sample(missing).with_context(asking)? {
             if let Err(failure) = &reply
-                && failure.is_passing()
+                && failure.ends_the_stage()
             {
                 return Err(anyhow::Error::new(failure.clone()).context(format!("{}: request `{id}`", self.stage)));
             }

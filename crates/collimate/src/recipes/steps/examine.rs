@@ -44,7 +44,8 @@ pub(crate) fn examine(
 ) -> anyhow::Result<Examined> {
     let stage = format!("exam/{name}");
     let questions = &exam.questions.value;
-    let parents: Vec<&ArtifactId> = parents.iter().copied().chain([&exam.questions.id]).collect();
+    let setting = ArtifactId::of_setting("exam.sampling", &exam.sampling);
+    let parents: Vec<&ArtifactId> = parents.iter().copied().chain([&exam.questions.id, &setting]).collect();
     let answers = site.run.stage_lines(&site.at(&stage), &parents, || {
         let bar = site.progress.stage(&site.at(&stage), questions.len() as u64);
         let request = |it: &Question| {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use collimate_model::{Model, Stored, Weights};
 use collimate_run::ArtifactId;
-use collimate_train::{Adam, AdamW, Full, Muon};
+use collimate_train::{Adam, AdamW, Batch, Full, Muon, score};
 
 use super::site::Site;
 use super::trained::MODEL;
@@ -48,6 +48,16 @@ impl Learner {
         Ok((n_done, learner))
     }
 
+    /// Refuses weights that say nothing finite of `batch` any more: a step that was too large shows only after it was taken.
+    pub(crate) fn check(&self, batch: &Batch) -> anyhow::Result<()> {
+        let logprobs = score(&self.full.transformer(), batch);
+        let broken = logprobs.iter().find(|it| !it.is_finite());
+        match broken {
+            Some(logprob) => anyhow::bail!("training diverged: a log-probability is {logprob} after the step"),
+            None => Ok(()),
+        }
+    }
+
     /// Keeps the state after `step` steps, in place of the one before.
     pub(crate) fn keep(
         &self,
@@ -68,3 +78,16 @@ impl Learner {
 
 /// The optimizer's file beside the model.
 const ADAM: &str = "adam.safetensors";
+
+/// Says at which step of which stage training diverged, and what to change.
+pub(crate) fn at_step<T, E: Into<anyhow::Error>>(
+    result: Result<T, E>,
+    (stage, step, lr): (&str, u64, &str),
+) -> anyhow::Result<T> {
+    result.map_err(|it| {
+        it.into().context(format!(
+            "{stage} failed at step {step}: lower {lr} in the config and give the command again with --reconfigure, which keeps the \
+             stages before this one"
+        ))
+    })
+}

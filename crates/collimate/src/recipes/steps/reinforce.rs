@@ -8,32 +8,37 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use collimate_eval::judge::{Reading, RewardJudge};
 use collimate_model::{Model, Stored, prove_contexts};
-use collimate_run::{Artifact, ArtifactId};
+use collimate_run::{Artifact, ArtifactId, Row};
 use collimate_schema::{
     Answer, By, Completion, Hash, Parsed, Prompt, PromptId, Request, RequestId, Sampling, Score, Seed, Spec,
 };
-use collimate_train::{self as train, Baseline, NoTokens, Rewarded, rl_batches, rl_step};
+use collimate_train::{self as train, Baseline, NoTokens, Rewarded, RlStats, rl_batches, rl_step};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::ask::{Replies, Reply};
 use super::filter::Briefs;
 use super::fine_tune::ADAMW;
-use super::learner::{BATCH_POSITIONS, Learner};
+use super::learner::{BATCH_POSITIONS, Learner, at_step};
 use super::site::Site;
 use super::trained::{MODEL, Trained};
 use crate::progress::Progress;
 
 /// Reinforcement learning (section 4).
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rl {
     /// Optimizer steps.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub steps: u64,
     /// Safety prompts per step.
+    #[schemars(range(min = 1, max = 100_000))]
     pub prompts: usize,
     /// Capability prompts per step.
+    #[schemars(range(max = 100_000), extend("unit" = "prompts"))]
     pub capability: usize,
     /// Rollouts per prompt: a group.
+    #[schemars(range(min = 2, max = 10_000))]
     pub samples: u32,
     /// How rollouts are sampled. Temperature 1 keeps the ratio at 1.
     pub sampling: Sampling,
@@ -42,16 +47,22 @@ pub struct Rl {
     /// Whether a reward is compared with the mean of the others or of the whole group.
     pub leave_one_out: bool,
     /// Passes over each batch of rollouts; from the second on the ratio is clipped.
+    #[schemars(range(min = 1, max = 1_000))]
     pub passes: u32,
     /// Ratios beyond 1 - clip and 1 + clip stop to earn.
+    #[schemars(extend("exclusiveMinimum" = 0, "exclusiveMaximum" = 1))]
     pub clip: f32,
     /// Weight of the divergence from the starting policy.
+    #[schemars(range(min = 0.0, max = 1000.0))]
     pub kl: f32,
     /// Learning rate.
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
     pub lr: f32,
     /// Steps between checkpoints.
+    #[schemars(range(min = 1), extend("unit" = "steps"))]
     pub checkpoint_every: u64,
     /// Steps between policies that are kept for the Pareto plot; 0 keeps none.
+    #[schemars(extend("unit" = "steps"))]
     pub milestone_every: u64,
 }
 
@@ -191,7 +202,9 @@ pub(crate) fn reinforce(
 ) -> anyhow::Result<Reinforced> {
     let &Start { model: first, parents, .. } = start;
     let stage = site.at(name);
-    let training = Hash::of_json(&(site.run.hash(), &stage, parents));
+    let setting = ArtifactId::of_setting("rl", cfg);
+    let parents = &[parents, &[&setting]].concat()[..];
+    let training = Hash::of_json(&(&stage, parents));
     let by = |step: u64| By::Step { training: training.clone(), step };
     let dir = site.run.stage_model(&stage, parents, |dir| {
         prove(start, courses.iter().flat_map(|it| it.prompts))?;
@@ -212,29 +225,27 @@ pub(crate) fn reinforce(
             let baseline = if cfg.leave_one_out { Baseline::LeaveOneOut } else { Baseline::GroupMean };
             let (batches, stats) = rl_batches(&rewarded, baseline, Some(&reference), BATCH_POSITIONS);
             let mut numbers = BTreeMap::from([
-                ("length", stats.length),
-                ("truncated", stats.truncated),
-                ("unscored", stats.unscored),
-                ("degenerate", stats.degenerate),
+                ("length".to_owned(), stats.length),
+                ("truncated".to_owned(), stats.truncated),
+                ("unscored".to_owned(), stats.unscored),
+                ("degenerate".to_owned(), stats.degenerate),
             ]);
-            numbers.extend(stats.reward.map(|it| ("reward", it)));
-            for pass in 0..cfg.passes.max(1) {
+            numbers.extend(stats.reward.map(|it| ("reward".to_owned(), it)));
+            let at = (&*stage, step, "rl.lr");
+            for pass in 1..=cfg.passes {
                 let loss = train::Rl { clip: cfg.clip, kl: cfg.kl };
-                let stats = rl_step(&mut learner.full, &mut learner.adam, &batches, &loss, cfg.lr)?;
-                if pass == 0 {
-                    numbers.insert("entropy", stats.entropy.into());
-                    numbers.insert("ratio_drift", stats.ratio_drift.into());
-                    numbers.extend(stats.grad_norm.map(|it| ("grad_norm", it.into())));
-                    numbers.extend(stats.kl.map(|it| ("kl", it.into())));
-                }
-                numbers.insert("clip_fraction", stats.clip_fraction.into());
+                let stats = rl_step(&mut learner.full, &mut learner.adam, &batches, &loss, cfg.lr);
+                numbers.extend(of_pass(pass, &at_step(stats, at)?));
             }
-            metrics.log(step, numbers.iter().map(|(tag, value)| (*tag, *value)))?;
+            metrics.log(step, numbers.iter().map(|(tag, value)| (&**tag, *value)))?;
             bar.advance(1);
             if let Some(reward) = numbers.get("reward") {
                 bar.note(&format!("reward {reward:.3}"));
             }
             let done = step + 1;
+            if done == cfg.steps || is_milestone(cfg, done) || done.is_multiple_of(cfg.checkpoint_every) {
+                at_step(learner.check(&batches[0].batch), at)?;
+            }
             if is_milestone(cfg, done) {
                 site.run.stage_model(&milestone(&stage, done), parents, |dir| {
                     store(&learner.full.model(&first.codec), dir)
@@ -338,6 +349,23 @@ fn prove<'a>(start: &Start<'_>, prompts: impl Iterator<Item = &'a Prompt>) -> an
     let contexts = encoded.iter().map(|(it, tokens)| (&it.id, &it.conversation, &tokens[..]));
     prove_contexts(start.spec, codec, contexts).context("the mask proof failed, nothing was trained")?;
     Ok(())
+}
+
+/// The numbers of one pass over a step's rollouts, before its update. The first pass sees the policy that sampled them; what an
+/// update did shows in the next pass, or in the next step's first.
+fn of_pass(pass: u32, stats: &RlStats) -> Vec<(String, f64)> {
+    let tag = |name: &str| if pass == 1 { name.to_owned() } else { format!("pass-{pass}/{name}") };
+    let always =
+        [("entropy", stats.entropy), ("ratio_drift", stats.ratio_drift), ("clip_fraction", stats.clip_fraction)];
+    let sometimes = [("grad_norm", stats.grad_norm), ("kl", stats.kl)];
+    let known = sometimes.into_iter().filter_map(|(name, it)| Some((name, it?)));
+    always.into_iter().chain(known).map(|(name, it)| (tag(name), f64::from(it))).collect()
+}
+
+/// The highest divergence from the starting policy that any pass of a step began with.
+pub(crate) fn highest_kl(row: &Row) -> Option<f64> {
+    let kls = row.values.iter().filter(|(tag, _)| *tag == "kl" || tag.ends_with("/kl"));
+    kls.filter_map(|(_, it)| it.as_f64()).max_by(f64::total_cmp)
 }
 
 fn told(step: u64, groups: &[Vec<Sample<'_>>]) -> Vec<Outcome> {

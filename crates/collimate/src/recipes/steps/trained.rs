@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::Device;
 use collimate_model::Model;
 use collimate_run::{Artifact, ArtifactId};
 
@@ -20,9 +19,9 @@ impl Trained {
         Trained { id: stored.id, dir: stored.value.join(MODEL) }
     }
 
-    /// Reads it.
-    pub(crate) fn load(&self, device: &Device) -> anyhow::Result<Model> {
-        Ok(Model::load(&self.dir, device)?)
+    /// Reads it, to be computed with as `like` is.
+    pub(crate) fn load(&self, like: &Model) -> anyhow::Result<Model> {
+        Ok(Model { compute: like.compute, ..Model::load(&self.dir, &like.weights.device())? })
     }
 }
 
