@@ -92,7 +92,8 @@ impl Field {
             Value::String(text) => self.choices().is_none_or(|it| it.iter().any(|it| it == text)),
             Value::Array(items) => {
                 let item = self.item();
-                let refused = items.iter().find_map(|it| Some(format!("an item {}", item.as_ref()?.refuse(it)?)));
+                let refused =
+                    items.iter().find_map(|it| Some(format!("holds an item that {}", item.as_ref()?.refuse(it)?)));
                 if refused.is_some() {
                     return refused;
                 }

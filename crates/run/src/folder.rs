@@ -97,6 +97,12 @@ impl RunFolder {
         verify(&self.path)
     }
 
+    /// Whether the artefact `name` was made with the config that the run has now.
+    pub fn is_made(&self, name: &str) -> bool {
+        self.path.join(name).exists()
+            && self.lineage().iter().rfind(|it| it.id.name == name).is_some_and(|it| it.config == self.hash)
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path

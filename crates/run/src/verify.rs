@@ -20,7 +20,7 @@ pub struct Verified {
     pub n_sound: usize,
     /// What is not as it should be.
     pub faults: Vec<Fault>,
-    /// Files that no record names. They are no part of the run, and harm nothing.
+    /// Files that no record names, and what is left of an earlier config. They are no part of the run, and harm nothing.
     pub besides: Vec<String>,
 }
 
@@ -80,9 +80,10 @@ impl std::fmt::Display for Fault {
 /// is under way may look missing.
 pub fn verify(path: &Path) -> Result<Verified, RunError> {
     let mut verified = Verified::default();
-    if let Err(error) = Identity::read(path) {
+    let identity = Identity::read(path).unwrap_or_else(|error| {
         verified.faults.push(Fault::Damaged { problem: error.to_string() });
-    }
+        None
+    });
     let (records, damaged) = records(path);
     verified.faults.extend(damaged.into_iter().map(|(line, problem)| {
         let error = RunError::Damaged { path: path.join(LINEAGE), line, problem };
@@ -114,6 +115,10 @@ pub fn verify(path: &Path) -> Result<Verified, RunError> {
     for (name, record) in &present {
         let is_stale = |it: &&ArtifactId| present.get(&*it.name).is_some_and(|now| now.id != **it);
         match record.parents.iter().find(is_stale) {
+            // The run may not ask for it any more.
+            Some(_) if identity.as_ref().is_some_and(|it| it.hash != record.config) => {
+                verified.besides.push(format!("{name} (of an earlier config)"));
+            }
             Some(parent) if !is_state(name) => {
                 verified.faults.push(Fault::Stale { name: (*name).to_owned(), parent: parent.name.clone() });
             }

@@ -81,7 +81,7 @@ pub(super) fn run_named(args: &RunArgs, command: &str, named: &config::Named<Del
 
 /// Whether the run is done and everything is as it wrote it. What is missing is to be made again; what was changed is an error.
 fn is_finished(folder: &RunFolder) -> anyhow::Result<bool> {
-    if !folder.lineage().iter().any(|it| it.id.name == TABLE) {
+    if !folder.is_made(TABLE) {
         return Ok(false);
     }
     let verified = folder.verify()?;

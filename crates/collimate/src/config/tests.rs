@@ -3,7 +3,7 @@ use serde::Deserialize;
 
 use super::*;
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Config {
     seed: u64,
@@ -13,9 +13,10 @@ struct Config {
     seeds: Vec<u64>,
 }
 
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 struct Sft {
     steps: u32,
+    #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
     lr: f32,
 }
 
@@ -70,6 +71,7 @@ fn mistakes_are_named_by_place() {
         "[sft]\nsteps = 'many'",
         expect![[r#"mine.toml:2:9: `sft.steps`: invalid type: string "many", expected u32"#]],
     );
+    refused("[sft]\nlr = 0.0", expect!["mine.toml:2:6: `sft.lr` must be a number, more than 0, at most 1, not 0.0"]);
     refused("sft = 3", expect!["mine.toml:1:7: `sft`: invalid type: integer `3`, expected struct Sft"]);
     refused("seed = -1", expect!["mine.toml:1:8: `seed`: invalid value: integer `-1`, expected u64"]);
     refused(
