@@ -1,6 +1,10 @@
 //! Numbers that carry their counts and their uncertainty. All arithmetic of statistics is here.
 
-mod bootstrap;
+mod answers;
+mod bounded;
+#[cfg(test)]
+mod coverage;
+mod effective;
 mod estimate;
 mod goodness;
 mod measure;
@@ -8,7 +12,8 @@ mod rate;
 mod statistic;
 mod value;
 
-pub use bootstrap::bootstrap;
+pub use answers::Answers;
+pub use bounded::bounded_mean;
 pub use estimate::Estimate;
 pub(crate) use estimate::percent;
 pub use goodness::{ENOUGH_TECHNIQUES, worst, worst_tenth};

@@ -9,7 +9,7 @@ pub fn table(paper: &Paper, evaluations: &[Evaluation]) -> String {
     let rows = evaluations.iter().map(|it| {
         let cells = paper.columns.iter().map(|(suite, _)| match it.measure(suite).estimate() {
             None => "no data".to_owned(),
-            Some(it) => format!("{:.1} [{:.0}, {:.0}]", 100.0 * it.value, 100.0 * it.low, 100.0 * it.high),
+            Some(it) => format!("{:.1} [{:.0}, {:.0}]", 100.0 * it.value(), 100.0 * it.low(), 100.0 * it.high()),
         });
         std::iter::once(it.arm.clone()).chain(cells).collect::<Vec<_>>()
     });

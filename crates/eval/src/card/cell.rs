@@ -4,7 +4,7 @@ use collimate_schema::Hash;
 use serde::Serialize;
 
 use crate::evaluation::Evaluation;
-use crate::stats::{Estimate, percent};
+use crate::stats::percent;
 use crate::suites::SuiteId;
 
 /// A number in a table.
@@ -26,8 +26,9 @@ impl Cell {
         let measure = evaluation.measure(suite);
         let (value, interval) = match measure.estimate() {
             None => ("no data".to_owned(), String::new()),
-            Some(Estimate { value, low, high }) => {
-                (format!("{:.1}", percent(value)), format!("{:.1}\u{2013}{:.1}", percent(low), percent(high)))
+            Some(it) => {
+                let [value, low, high] = [it.value(), it.low(), it.high()].map(percent);
+                (format!("{value:.1}"), format!("{low:.1}\u{2013}{high:.1}"))
             }
         };
         let spread = match evaluation.finding(suite).and_then(|it| it.spread()) {

@@ -84,7 +84,7 @@ fn dots(Numbers { paper, evaluations }: &Numbers) -> Vec<Dot> {
 fn trails(paper: &Paper, waypoints: &[Waypoint]) -> Vec<Trail> {
     let mut trails: Vec<(&str, Trail)> = Vec::new();
     for Waypoint { step, evaluation } in waypoints {
-        let value = |suite| Some(evaluation.measure(suite).estimate()?.value);
+        let value = |suite| Some(evaluation.measure(suite).estimate()?.value());
         let (Some(x), Some(y)) = (value(&paper.tradeoff.x.suite), value(&paper.tradeoff.y.suite)) else { continue };
         let arm = evaluation.arm.as_str();
         let at = trails.iter().position(|(key, _)| *key == arm).unwrap_or_else(|| {

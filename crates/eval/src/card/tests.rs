@@ -155,13 +155,13 @@ fn present(card: &SystemCard) -> BTreeSet<Hash> {
 #[test]
 fn the_table() {
     expect![[r#"
-        arm             not_unsafe     goodness@0.1    encodings      language  not_overrefuse  capability
-        no_safety       1.0 [0, 4]     0.0 [0, 0]      1.7 [0, 9]     no data   99.5 [97, 100]  96.0 [94, 97]
-        sft             94.0 [90, 97]  65.0 [50, 80]   78.3 [66, 87]  no data   98.0 [95, 99]   95.4 [93, 97]
-        rl              2.0 [1, 5]     0.0 [0, 0]      3.3 [1, 11]    no data   99.0 [96, 100]  96.2 [94, 98]
-        sft_rl          98.5 [96, 99]  92.5 [82, 100]  91.7 [82, 96]  no data   97.0 [94, 99]   95.6 [93, 97]
-        spec_summaries  75.0 [69, 80]  30.0 [15, 45]   50.0 [38, 62]  no data   85.5 [80, 90]   94.0 [92, 96]
-        answers_only    90.0 [85, 93]  32.5 [18, 48]   15.0 [8, 26]   no data   97.5 [94, 99]   95.2 [93, 97]
+        arm             not_unsafe     goodness@0.1   encodings      language  not_overrefuse  capability
+        no_safety       1.0 [0, 4]     0.0 [0, 9]     1.7 [0, 9]     no data   99.5 [97, 100]  96.0 [94, 97]
+        sft             94.0 [90, 97]  65.0 [48, 79]  78.3 [66, 87]  no data   98.0 [95, 99]   95.4 [93, 97]
+        rl              2.0 [1, 5]     0.0 [0, 9]     3.3 [1, 11]    no data   99.0 [96, 100]  96.2 [94, 98]
+        sft_rl          98.5 [96, 99]  92.5 [80, 98]  91.7 [82, 96]  no data   97.0 [94, 99]   95.6 [93, 97]
+        spec_summaries  75.0 [69, 80]  30.0 [17, 47]  50.0 [38, 62]  no data   85.5 [80, 90]   94.0 [92, 96]
+        answers_only    90.0 [85, 93]  32.5 [19, 49]  15.0 [8, 26]   no data   97.5 [94, 99]   95.2 [93, 97]
         percent, with 95% intervals; higher is better everywhere
     "#]]
     .assert_eq(&table(&DELIBERATIVE_ALIGNMENT, &evaluations()));

@@ -47,9 +47,9 @@ pub(crate) fn bars(paper: &Paper, evaluations: &[Evaluation]) -> String {
                 Some(it) => {
                     let class = format!("bar {}", series(paper, &evaluation.arm, place));
                     // A bar of 0 still shows that there is one.
-                    let height = (bottom - y.at(it.value)).max(1.5);
+                    let height = (bottom - y.at(it.value())).max(1.5);
                     svg.rect(&class, (x + 0.5, bottom - height), (bar_width - 1.0, height), &told);
-                    svg.line("range", (centre, y.at(it.low)), (centre, y.at(it.high)));
+                    svg.line("range", (centre, y.at(it.low())), (centre, y.at(it.high())));
                 }
             }
         }

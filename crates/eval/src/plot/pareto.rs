@@ -34,9 +34,10 @@ pub(crate) fn pareto(Tradeoff { title, x: across, y: up, .. }: &Tradeoff, dots: 
     );
     let mut svg = Svg::new(SIZE.0, SIZE.1, title, &description);
     let trail_points = || trails.iter().flat_map(|it| it.steps.iter());
-    let x = axis(dots.iter().map(|it| it.x.low).chain(trail_points().map(|it| it.1)), (INNER.x, INNER.x + INNER.width));
+    let x =
+        axis(dots.iter().map(|it| it.x.low()).chain(trail_points().map(|it| it.1)), (INNER.x, INNER.x + INNER.width));
     let y =
-        axis(dots.iter().map(|it| it.y.low).chain(trail_points().map(|it| it.2)), (INNER.y + INNER.height, INNER.y));
+        axis(dots.iter().map(|it| it.y.low()).chain(trail_points().map(|it| it.2)), (INNER.y + INNER.height, INNER.y));
     frame(&mut svg, (&x, across.title), (&y, up.title));
 
     let mut solid = Vec::new();
@@ -61,10 +62,10 @@ pub(crate) fn pareto(Tradeoff { title, x: across, y: up, .. }: &Tradeoff, dots: 
         }
     }
     for dot in dots {
-        let at = (x.at(dot.x.value), y.at(dot.y.value));
+        let at = (x.at(dot.x.value()), y.at(dot.y.value()));
         let class = format!("whisker {}", dot.series);
-        let (left, right) = ((x.at(dot.x.low), at.1), (x.at(dot.x.high), at.1));
-        let (bottom, top) = ((at.0, y.at(dot.y.low)), (at.0, y.at(dot.y.high)));
+        let (left, right) = ((x.at(dot.x.low()), at.1), (x.at(dot.x.high()), at.1));
+        let (bottom, top) = ((at.0, y.at(dot.y.low())), (at.0, y.at(dot.y.high())));
         svg.line(&class, left, right);
         svg.line(&class, bottom, top);
         soft.push(Rect { x: left.0, y: at.1 - 1.0, width: right.0 - left.0, height: 2.0 });
@@ -75,7 +76,7 @@ pub(crate) fn pareto(Tradeoff { title, x: across, y: up, .. }: &Tradeoff, dots: 
     }
     for dot in dots {
         let title = format!("{}: {} {}, {} {}", dot.label, across.name, dot.x, up.name, dot.y);
-        svg.dot(&format!("arm {}", dot.series), (x.at(dot.x.value), y.at(dot.y.value)), 6.0, &title);
+        svg.dot(&format!("arm {}", dot.series), (x.at(dot.x.value()), y.at(dot.y.value())), 6.0, &title);
     }
     for trail in trails {
         let mut ends: Vec<_> = trail.steps.first().into_iter().chain(trail.steps.last()).collect();
