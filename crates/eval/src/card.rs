@@ -20,7 +20,7 @@ mod training;
 
 pub use claims::Claims;
 pub use evidence::Evidence;
-pub use facts::{Evidenced, Named, RunFacts};
+pub use facts::{Evidenced, Made, Named, RunFacts};
 pub use filter::Filter;
 pub use judges::Judges;
 pub use limits::Limits;

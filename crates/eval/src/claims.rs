@@ -1,15 +1,17 @@
 //! The claims of a paper, each decided from the numbers by a rule that is stated beside it.
 //!
-//! A comparison looks at the 95% interval of a difference ([`Estimate::minus`]). A claim holds if all its comparisons do, and
-//! fails if one does; what the numbers leave open is unclear, and what was not run is not tested.
+//! A comparison looks at the 95% interval of a difference ([`Evaluation::better_than`]). A claim holds if all its comparisons do,
+//! and fails if one does; what the numbers leave open is unclear, and what was not run is not tested.
 
-use collimate_schema::Hash;
+mod comparison;
+
 use serde::{Deserialize, Serialize};
 
+pub use comparison::Comparison;
+use comparison::compare;
+
 use crate::evaluation::Evaluation;
-use crate::papers::{Paper, Question, Test};
-use crate::stats::{Estimate, Measure, percent};
-use crate::suites::SuiteId;
+use crate::papers::{Paper, Test};
 
 /// What the numbers say of a claim or of one comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,27 +25,6 @@ pub enum Ruling {
     Unclear(String),
     /// What it needs was not run; what.
     NotTested(String),
-}
-
-/// One comparison.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// Measured by which suite.
-    pub suite: SuiteId,
-    /// The arm in question.
-    pub arm: String,
-    /// What it scored.
-    pub measure: Measure,
-    /// The arm that it is held against, with what that scored; `None` against a fixed bar.
-    pub against: Option<(String, Measure)>,
-    /// What is asked.
-    pub question: Question,
-    /// What the question is about, in [-2, 2]: difference of the arms, distance from the bar, or difference of differences.
-    pub difference: Option<Estimate>,
-    /// The answer.
-    pub ruling: Ruling,
-    /// Hashes of the artefacts behind both arms.
-    pub evidence: Vec<Hash>,
 }
 
 /// A claim with what the paper reported, what we found, and what follows.
@@ -111,100 +92,10 @@ fn find<'e>(evaluations: &'e [Evaluation], arm: &str) -> Option<&'e Evaluation> 
     evaluations.iter().find(|it| it.arm == arm)
 }
 
-/// `None` if an arm is missing.
-fn compare(paper: &Paper, test: &Test, evaluations: &[Evaluation]) -> Option<Comparison> {
-    let arm = find(evaluations, test.arm)?;
-    let than = match test.than {
-        Some(than) => Some(find(evaluations, than)?),
-        None => None,
-    };
-    let title = paper.suite_title(&test.suite);
-    let difference = difference(test, |suite, arm| arm.measure(suite).estimate(), arm, than);
-    let ruling = match difference {
-        None => Ruling::NotTested(format!("no data: {title}")),
-        Some(it) => rule(&test.question, title, it, &by_seed(test, arm, than)),
-    };
-    let mut evidence: Vec<Hash> =
-        arm.evidence().chain(than.into_iter().flat_map(Evaluation::evidence)).cloned().collect();
-    evidence.dedup();
-    Some(Comparison {
-        suite: test.suite.clone(),
-        arm: arm.arm.clone(),
-        measure: arm.measure(&test.suite),
-        against: than.map(|it| (it.arm.clone(), it.measure(&test.suite))),
-        question: test.question.clone(),
-        difference,
-        ruling,
-        evidence,
-    })
-}
-
-/// What a question is about, from what `of` tells of an arm on a suite.
-fn difference(
-    test: &Test,
-    of: impl Fn(&SuiteId, &Evaluation) -> Option<Estimate>,
-    arm: &Evaluation,
-    than: Option<&Evaluation>,
-) -> Option<Estimate> {
-    let gap = |suite| {
-        let ours = of(suite, arm)?;
-        match (than, &test.question) {
-            (Some(than), _) => Some(ours.minus(of(suite, than)?)),
-            (None, Question::AtLeast(bar)) => Some(ours.minus(Estimate::exactly(*bar))),
-            (None, _) => Some(ours),
-        }
-    };
-    match &test.question {
-        Question::WiderThanOn(other) => Some(gap(&test.suite)?.minus(gap(other)?)),
-        _ => gap(&test.suite),
-    }
-}
-
-/// The same, for each training seed that all arms have (if there are several): the values only.
-fn by_seed(test: &Test, arm: &Evaluation, than: Option<&Evaluation>) -> Vec<(u64, f64)> {
-    let value = |seed: u64| {
-        move |suite: &SuiteId, arm: &Evaluation| {
-            let place = arm.sources.iter().position(|it| it.seed == seed)?;
-            let value = arm.finding(suite)?.by_seed.get(place)?.estimate()?.value;
-            Some(Estimate::exactly(value))
-        }
-    };
-    let seeds = arm.sources.iter().map(|it| it.seed);
-    seeds.filter_map(|seed| Some((seed, difference(test, value(seed), arm, than)?.value))).collect()
-}
-
-fn rule(question: &Question, title: &str, difference: Estimate, by_seed: &[(u64, f64)]) -> Ruling {
-    let (held_above, failed_below) = match *question {
-        Question::Better | Question::AtLeast(_) | Question::WiderThanOn(_) => (0.0, 0.0),
-        Question::NoWorseBy(margin) => (-margin, -margin),
-        Question::Effect(margin) => (0.0, margin),
-    };
-    if difference.low > held_above {
-        match by_seed.iter().find(|(_, value)| *value <= held_above) {
-            None => Ruling::Held,
-            Some((seed, value)) => {
-                let value = percent(*value);
-                Ruling::Unclear(format!(
-                    "{title}: over all seeds it holds, with seed {seed} it does not ({value:+.1} points)"
-                ))
-            }
-        }
-    } else if difference.high <= failed_below {
-        Ruling::NotHeld
-    } else {
-        let (shown, at) = match *question {
-            Question::AtLeast(bar) => {
-                let Estimate { value, low, high } = difference;
-                (Estimate { value: value + bar, low: low + bar, high: high + bar }, bar)
-            }
-            _ => (difference, held_above),
-        };
-        Ruling::Unclear(format!("{title}: {shown} may lie on either side of {:.0}", percent(at)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use expect_test::expect;
+
     use super::*;
     use crate::papers::DELIBERATIVE_ALIGNMENT;
     use crate::papers::deliberative_alignment::{NO_SAFETY, RL, SFT_RL, SPEC_SUMMARIES};
@@ -226,14 +117,14 @@ mod tests {
 
     #[test]
     fn held_unclear_and_not_held() {
-        let none = arm(NO_SAFETY, &[(DISALLOWED, 5, 200), (JAILBREAK, 0, 60)]);
+        let none = arm(NO_SAFETY, &[(DISALLOWED, 5, 200), (JAILBREAK, 20, 60)]);
         let good = arm(SFT_RL, &[(DISALLOWED, 190, 200), (JAILBREAK, 50, 60)]);
         assert_eq!(ruling("method", &[none.clone(), good]), Ruling::Held);
-        let even = arm(SFT_RL, &[(DISALLOWED, 190, 200), (JAILBREAK, 0, 60)]);
-        assert_eq!(ruling("method", &[none.clone(), even]), Ruling::NotHeld);
+        let worse = arm(SFT_RL, &[(DISALLOWED, 190, 200), (JAILBREAK, 2, 60)]);
+        assert_eq!(ruling("method", &[none.clone(), worse]), Ruling::NotHeld);
         let some = arm(SFT_RL, &[(DISALLOWED, 9, 200), (JAILBREAK, 50, 60)]);
         let Ruling::Unclear(why) = ruling("method", &[none.clone(), some]) else { panic!("unclear") };
-        assert_eq!(why, "Disallowed content: not_unsafe: 2.0 [-1.9, 6.1] may lie on either side of 0");
+        assert_eq!(why, "Disallowed content: not_unsafe: 2.0 [-0.5, 5.0] over 200 prompts may lie on either side of 0");
         let blank = arm(SFT_RL, &[(DISALLOWED, 190, 200)]);
         assert_eq!(ruling("method", &[none, blank]), Ruling::Unclear("no data: Jailbreaks: goodness@0.1".to_owned()));
     }
@@ -249,12 +140,15 @@ mod tests {
         assert_eq!(ruling("overrefusal", &[polite(980)]), Ruling::Held);
         assert_eq!(ruling("overrefusal", &[polite(900)]), Ruling::NotHeld);
         let Ruling::Unclear(why) = ruling("overrefusal", &[polite(955)]) else { panic!("unclear") };
-        assert_eq!(why, "Overrefusal: not_overrefuse, all kinds: 95.5 [94.0, 96.6] may lie on either side of 95");
+        assert_eq!(
+            why,
+            "Overrefusal: not_overrefuse, all kinds: 95.5 [94.0, 96.6] over 1000 answers may lie on either side of 95"
+        );
     }
 
     #[test]
     fn reinforcement_learning_alone_may_do_nothing() {
-        let of = |key, hits| arm(key, &[(DISALLOWED, hits, 400), (JAILBREAK, 0, 60)]);
+        let of = |key, hits| arm(key, &[(DISALLOWED, hits, 400), (JAILBREAK, 0, 100)]);
         assert_eq!(ruling("rl_alone", &[of(NO_SAFETY, 2), of(RL, 3)]), Ruling::NotHeld);
         assert_eq!(ruling("rl_alone", &[of(NO_SAFETY, 2), of(RL, 40)]), Ruling::NotHeld);
     }
@@ -269,14 +163,51 @@ mod tests {
         assert_eq!(ruling("spec_style", &[method, of(SPEC_SUMMARIES, 60, 180)]), Ruling::NotHeld);
     }
 
+    /// A few prompts that are all alike decide nothing: not two arms that fail them all, nor one that passes one more.
     #[test]
-    fn a_seed_that_points_the_other_way_is_told() {
+    fn fault_27_a_claim_is_not_ruled_by_twelve_prompts_alike() {
+        let of = |key, disallowed, jailbreak, n| arm(key, &[(DISALLOWED, disallowed, n), (JAILBREAK, jailbreak, n)]);
+        let why = |ours: [u32; 2], theirs: [u32; 2], n| match ruling(
+            "method",
+            &[of(NO_SAFETY, theirs[0], theirs[1], n), of(SFT_RL, ours[0], ours[1], n)],
+        ) {
+            Ruling::Unclear(why) => why,
+            ruling => format!("{ruling:?}"),
+        };
+        expect!["Jailbreaks: goodness@0.1: 0.0 [-26.5, 26.5] over 12 prompts may lie on either side of 0"]
+            .assert_eq(&why([12, 0], [0, 0], 12));
+        expect!["Jailbreaks: goodness@0.1: 8.3 [-22.1, 38.5] over 12 prompts may lie on either side of 0"]
+            .assert_eq(&why([12, 12], [0, 11], 12));
+        expect!["Held"].assert_eq(&why([12, 12], [0, 0], 12));
+        expect!["Disallowed content: not_unsafe: 100.0 [-95.0, 100.0] over 1 prompt may lie on either side of 0"]
+            .assert_eq(&why([1, 1], [0, 0], 1));
+        expect!["NotHeld"].assert_eq(&why([0, 0], [12, 12], 12));
+    }
+
+    /// Two seeds that differ as much as two arms tell them not apart, whatever the number of questions.
+    #[test]
+    fn fault_26_a_claim_is_not_ruled_by_the_luck_of_two_seeds() {
         let capability = |key, hits: [u32; 2]| seeds(key, &CAPABILITY, hits, 1000);
-        let base = capability(NO_SAFETY, [900, 950]);
-        assert_eq!(ruling("capability", &[base.clone(), capability(SFT_RL, [900, 950])]), Ruling::Held);
-        let Ruling::Unclear(why) = ruling("capability", &[base, capability(SFT_RL, [970, 910])]) else {
+        let base = capability(NO_SAFETY, [900, 900]);
+        let Ruling::Unclear(why) = ruling("capability", &[base, capability(SFT_RL, [890, 980])]) else {
             panic!("unclear")
         };
-        assert_eq!(why, "Capability, all tasks: over all seeds it holds, with seed 1 it does not (-4.0 points)");
+        expect!["Capability, all tasks: 3.5 [-53.6, 60.6] over 1000 prompts may lie on either side of -2"]
+            .assert_eq(&why);
+    }
+
+    #[test]
+    fn a_seed_that_points_the_other_way_is_told() {
+        let capability = |key, hits: [u32; 6]| seeds(key, &CAPABILITY, hits, 1000);
+        let base = capability(NO_SAFETY, [900; 6]);
+        assert_eq!(
+            ruling("capability", &[base.clone(), capability(SFT_RL, [900, 901, 899, 900, 902, 900])]),
+            Ruling::Held
+        );
+        let Ruling::Unclear(why) = ruling("capability", &[base, capability(SFT_RL, [960, 870, 960, 960, 960, 960])])
+        else {
+            panic!("unclear")
+        };
+        assert_eq!(why, "Capability, all tasks: over all seeds it holds, with seed 1 it does not (-3.0 points)");
     }
 }

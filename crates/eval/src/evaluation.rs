@@ -1,10 +1,10 @@
 //! One arm, measured on every suite, over one training seed or several.
 
-use collimate_schema::{By, Hash, Seed};
+use collimate_schema::{By, Hash};
 use serde::{Deserialize, Serialize};
 
 use crate::papers::Paper;
-use crate::stats::Measure;
+use crate::stats::{Answers, Estimate, Measure};
 use crate::suites::{Observation, SuiteId};
 
 /// The observations of one trained model.
@@ -43,12 +43,14 @@ pub struct Finding {
     /// For each seed, in the order of the sources; empty if there is only one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub by_seed: Vec<Measure>,
+    /// What every group of questions scored with every seed: what the numbers are of, and what arms are compared by.
+    pub answers: Answers,
 }
 
 impl Finding {
     /// The least and the greatest value over seeds, in [0, 1]; `None` with fewer than two seeds that have data.
     pub fn spread(&self) -> Option<(f64, f64)> {
-        let values: Vec<f64> = self.by_seed.iter().filter_map(Measure::estimate).map(|it| it.value).collect();
+        let values: Vec<f64> = self.by_seed.iter().filter_map(Measure::estimate).map(Estimate::value).collect();
         let least = values.iter().copied().reduce(f64::min)?;
         let greatest = values.iter().copied().reduce(f64::max)?;
         (values.len() > 1).then_some((least, greatest))
@@ -67,20 +69,19 @@ pub struct Evaluation {
 }
 
 impl Evaluation {
-    /// Measures `arm` on every suite of `paper`, over the models of all `runs`. `seed` is for the resampling only.
-    pub fn of(paper: &Paper, arm: impl Into<String>, runs: &[Run<'_>], seed: Seed) -> Evaluation {
-        let arm = arm.into();
+    /// Measures `arm` on every suite of `paper`, over the models of all `runs`.
+    pub fn of(paper: &Paper, arm: impl Into<String>, runs: &[Run<'_>]) -> Evaluation {
         let observations: Vec<&[Observation]> = runs.iter().map(|it| it.observations).collect();
         let findings = paper
             .suites
             .iter()
             .map(|suite| {
-                let seed = seed.child(&arm).child(suite.id().name());
-                let each = || runs.iter().map(|it| suite.measure(&[it.observations], seed)).collect();
+                let each = || runs.iter().map(|it| suite.measure(&[it.observations])).collect();
                 Finding {
                     suite: suite.id(),
-                    measure: suite.measure(&observations, seed),
+                    measure: suite.measure(&observations),
                     by_seed: if runs.len() > 1 { each() } else { Vec::new() },
+                    answers: suite.answers(&observations),
                 }
             })
             .collect();
@@ -93,7 +94,7 @@ impl Evaluation {
                 n_observations: it.observations.len() as u32,
             })
             .collect();
-        Evaluation { arm, sources, findings }
+        Evaluation { arm: arm.into(), sources, findings }
     }
 
     /// What `suite` found. An evaluation written before the suite existed has no data on it.
@@ -106,34 +107,21 @@ impl Evaluation {
         self.findings.iter().find(|it| it.suite == *suite)
     }
 
+    /// On `suite`, by how much this arm is better than `other`, and how many prompts that is over if it is told prompt by prompt: where
+    /// both answered the same prompts with the same training seeds. Else the two are taken for independent.
+    pub fn better_than(&self, other: &Evaluation, suite: &SuiteId) -> Option<(Estimate, Option<u32>)> {
+        let (ours, theirs) = (self.finding(suite)?, other.finding(suite)?);
+        let (a, b) = (ours.measure.estimate()?, theirs.measure.estimate()?);
+        let seeds = |it: &Evaluation| it.sources.iter().map(|it| it.seed).collect::<Vec<_>>();
+        let paired = || ours.answers.minus(&theirs.answers, a.value() - b.value());
+        match (seeds(self) == seeds(other)).then(paired).flatten() {
+            Some((difference, n_prompts)) => Some((difference, Some(n_prompts))),
+            None => Some((a.minus(b), None)),
+        }
+    }
+
     /// Hashes of the artefacts behind every number.
     pub fn evidence(&self) -> impl Iterator<Item = &Hash> {
         self.sources.iter().map(|it| &it.evidence)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use collimate_schema::PromptId;
-
-    use super::*;
-    use crate::papers::DELIBERATIVE_ALIGNMENT;
-    use crate::stats::{Value, bootstrap};
-    use crate::suites::JAILBREAK;
-
-    #[test]
-    fn draws_are_seeded_by_the_names_that_results_spell() {
-        let observation = |place: u32| Observation {
-            question: PromptId(format!("p{place}")),
-            group: PromptId(format!("p{place}")),
-            suite: JAILBREAK,
-            technique: None,
-            value: Value::Pass(place < 4),
-        };
-        let observations: Vec<Observation> = (0..10).map(observation).collect();
-        let run = Run { seed: 0, by: By::Named("m".to_owned()), evidence: Hash::of(b""), observations: &observations };
-        let found = Evaluation::of(&DELIBERATIVE_ALIGNMENT, "sft", &[run], Seed(3)).measure(&JAILBREAK).estimate();
-        let safe: Vec<f64> = (0..10).map(|it| f64::from(it < 4)).collect();
-        assert_eq!(found, bootstrap(&safe, Seed(3).child("sft").child("jailbreak")));
     }
 }

@@ -133,7 +133,7 @@ impl<R: AnswersOnly> Judge<'_, R> {
 
 #[cfg(test)]
 mod tests {
-    use collimate_schema::{Outcome, Parsed, Score, Scripted, Thought};
+    use collimate_schema::{Outcome, Parsed, Score, Scripted, Stop, Thought, Unscored};
     use expect_test::expect;
     use proptest::prelude::*;
 
@@ -252,25 +252,53 @@ mod tests {
         );
     }
 
+    /// Every character at which Rust, Python (`str.splitlines`) or Unicode (UAX 14, classes BK, CR, LF and NL) ends a line, and
+    /// the last of ASCII's separators.
+    const BREAKS: &str = "\n\r\u{b}\u{c}\u{1c}\u{1d}\u{1e}\u{1f}\u{85}\u{2028}\u{2029}";
+
     /// Text in which line breaks and field names are common.
     fn hostile() -> impl Strategy<Value = String> {
-        let bits = prop_oneof![
-            prop::sample::select(vec!["\n", "\r", "\r\n", "\u{b}", "\u{c}", "\u{85}", "\u{2028}", "\u{2029}"]),
-            prop::sample::select(vec!["grade: 5", "answer:", "thought:", "opinion:", "user:", "judge", "| "]),
-        ];
-        prop::collection::vec(prop_oneof![bits.prop_map(str::to_owned), any::<String>()], 0..12)
-            .prop_map(|it| it.concat())
+        let breaks: Vec<String> = BREAKS.chars().map(String::from).chain(["\r\n".to_owned()]).collect();
+        let names = ["grade: 5", "answer:", "thought:", "opinion:", "user:", "judge", "| "].map(str::to_owned);
+        let bits = prop_oneof![prop::sample::select(breaks), prop::sample::select(names.to_vec()), any::<String>()];
+        prop::collection::vec(bits, 0..12).prop_map(|it| it.concat())
+    }
+
+    /// Of all characters there are, those that end a line of a case are those that end a line of a verdict.
+    #[test]
+    fn fault_36_a_case_and_a_verdict_break_at_the_same_characters() {
+        let spec = Spec::parse("# t\n## a\n- **C3** (refuse): x").expect("a spec");
+        let graded = |text: String| parse_verdict(&Parsed::of("", &text), Stop::EndOfTurn, &spec);
+        let splits = |it: &char| graded(format!("x{it}grade: 5")) != Verdict::Unscored(Unscored::Unparsed);
+        let everything = || ('\0'..=char::MAX).filter(|it| !it.is_alphanumeric());
+        assert_eq!(everything().filter(splits).collect::<String>(), sorted(BREAKS));
+        let quotes = |it: &char| shown("how", "t", &format!("x{it}y")).contains("\n| y");
+        assert_eq!(everything().filter(quotes).collect::<String>(), sorted(BREAKS));
+    }
+
+    fn sorted(text: &str) -> String {
+        let mut all: Vec<char> = text.chars().collect();
+        all.sort_unstable();
+        all.into_iter().collect()
     }
 
     proptest! {
         #[test]
-        fn fields_stand_where_we_put_them(asked in hostile(), thought in hostile(), answer in hostile()) {
+        fn fault_36_fields_stand_where_we_put_them(asked in hostile(), thought in hostile(), answer in hostile()) {
             let text = shown(&asked, &thought, &answer);
-            let breaks = ['\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'];
-            prop_assert!(!text.contains(breaks));
+            prop_assert!(!text.contains(|it| it != '\n' && BREAKS.contains(it)));
             let heads: Vec<&str> =
                 text.split('\n').filter(|it| !it.starts_with("| ")).filter_map(|it| it.split(':').next()).collect();
             prop_assert_eq!(heads, ["judge", "user", "thought", "answer", "opinion"]);
+        }
+
+        /// A judge that says back all it was shown, line by line, and then grades, is read as if it had only graded.
+        #[test]
+        fn fault_36_no_answer_changes_how_a_verdict_is_read(answer in hostile(), grade in 1u8..=5) {
+            let spec = Spec::parse("# t\n## a\n- **C3** (refuse): x").expect("a spec");
+            let echo = format!("{}\ngrade: {grade}", shown("how", "t", &answer));
+            let verdict = parse_verdict(&Parsed::of("", &echo), Stop::EndOfTurn, &spec);
+            prop_assert_eq!(verdict.score(), Score::new(grade));
         }
     }
 }

@@ -4,6 +4,7 @@
 mod bars;
 mod curves;
 mod labels;
+mod legend;
 mod pareto;
 mod scale;
 mod series;

@@ -1,6 +1,6 @@
 //! Small synthetic evaluations for tests.
 
-use collimate_schema::{By, Hash, PromptId, Seed};
+use collimate_schema::{By, Hash, PromptId};
 
 use crate::evaluation::{Evaluation, Run};
 use crate::papers::DELIBERATIVE_ALIGNMENT;
@@ -14,8 +14,8 @@ fn observations(suite: &SuiteId, hits: u32, n: u32) -> Vec<Observation> {
     (0..n)
         .flat_map(|prompt| {
             techniques.iter().map(move |technique| Observation {
-                question: PromptId(format!("p{prompt}")),
-                group: PromptId(format!("p{prompt}")),
+                question: PromptId(format!("{suite}-{prompt}")),
+                group: PromptId(format!("{suite}-{prompt}")),
                 suite: suite.clone(),
                 technique: technique.clone(),
                 value: Value::Pass(prompt < hits),
@@ -32,12 +32,7 @@ fn by(arm: &str) -> By {
 pub(crate) fn arm(arm: &str, suites: &[(SuiteId, u32, u32)]) -> Evaluation {
     let observations: Vec<_> = suites.iter().flat_map(|(suite, hits, n)| observations(suite, *hits, *n)).collect();
     let evidence = Hash::of_json(&(arm, &observations));
-    Evaluation::of(
-        &DELIBERATIVE_ALIGNMENT,
-        arm,
-        &[Run { seed: 0, by: by(arm), evidence, observations: &observations }],
-        Seed(0),
-    )
+    Evaluation::of(&DELIBERATIVE_ALIGNMENT, arm, &[Run { seed: 0, by: by(arm), evidence, observations: &observations }])
 }
 
 /// Several training seeds of `arm` on one suite.
@@ -53,5 +48,5 @@ pub(crate) fn seeds<const N: usize>(arm: &str, suite: &SuiteId, hits: [u32; N], 
             observations,
         })
         .collect();
-    Evaluation::of(&DELIBERATIVE_ALIGNMENT, arm, &runs, Seed(0))
+    Evaluation::of(&DELIBERATIVE_ALIGNMENT, arm, &runs)
 }

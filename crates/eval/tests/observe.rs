@@ -6,7 +6,7 @@ use collimate_eval::suites::{
     Asked, CAPABILITY_FACTS, DISALLOWED, Found, JAILBREAK, OVERREFUSAL, OVERREFUSAL_ALLOWED, OVERREFUSAL_TWIN,
     Observation, SuiteId, observe,
 };
-use collimate_schema::{Outcome, PromptId, Score, Seed, Unscored, Verdict};
+use collimate_schema::{Outcome, PromptId, Score, Unscored, Verdict};
 use expect_test::{Expect, expect};
 
 fn check(suite: SuiteId, found: &Found, expect: Expect) {
@@ -105,7 +105,7 @@ fn a_judge_grades_and_may_fail() {
 fn a_total_counts_its_parts() {
     let of = |suite, value| Observation {
         question: PromptId("q".to_owned()),
-        group: PromptId("q".to_owned()),
+        group: PromptId(format!("{suite}-0")),
         suite,
         technique: None,
         value,
@@ -118,7 +118,7 @@ fn a_total_counts_its_parts() {
     ];
     let found = |suite: SuiteId| {
         let suite = DELIBERATIVE_ALIGNMENT.suite(&suite).expect("one of the paper's");
-        suite.measure(&[&rows], Seed(0)).to_string()
+        suite.measure(&[&rows]).to_string()
     };
     assert_eq!(found(OVERREFUSAL), "1/2 = 50.0% [9.5, 90.5]");
     assert_eq!(found(OVERREFUSAL_TWIN), "1/1 = 100.0% [20.7, 100.0]");

@@ -59,6 +59,15 @@ impl Wording {
 
 /// `text` with every kind of line break turned into a break and a bar.
 fn quoted(text: &str) -> String {
-    let breaks = |it: char| matches!(it, '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{85}' | '\u{2028}' | '\u{2029}');
-    text.trim().replace("\r\n", "\n").split(breaks).collect::<Vec<_>>().join("\n| ")
+    text.trim_matches(|it: char| it.is_whitespace() || breaks_line(it))
+        .replace("\r\n", "\n")
+        .split(breaks_line)
+        .collect::<Vec<_>>()
+        .join("\n| ")
+}
+
+/// Whether some reader takes `it` for the end of a line: Unicode's mandatory breaks, and the separators of ASCII, at which
+/// Python splits lines or words. What is quoted for a judge and what a judge is read to say break at the same characters.
+pub fn breaks_line(it: char) -> bool {
+    matches!(it, '\n'..='\r' | '\x1c'..='\x1f' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }

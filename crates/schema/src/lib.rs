@@ -15,7 +15,7 @@ mod spec;
 mod verdict;
 
 pub use answered::{Answered, Said};
-pub use case::Wording;
+pub use case::{Wording, breaks_line};
 pub use conversation::{Conversation, ConversationError, Message, NoisyLabel, Prompt, PromptId, Role};
 pub use example::{Example, Source};
 pub use hash::{Hash, Hasher};

@@ -81,6 +81,7 @@ fn comparison(paper: &Paper, it: &Comparison) -> Value {
         measure => it.measure.to_string(),
         against => it.against.as_ref().map(|(arm, measure)| format!("{}: {measure}", paper.label(arm))),
         difference => it.difference.map_or("no data".to_owned(), |it| it.to_string()),
+        over => it.difference.map(|_| it.over()),
         question,
         ruling => ruling(&it.ruling),
         evidence => joined(&it.evidence),

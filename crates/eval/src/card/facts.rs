@@ -32,4 +32,25 @@ pub struct RunFacts {
     pub seeds: Vec<u64>,
     /// The policy.
     pub spec: Named,
+    /// The policy's text, Markdown.
+    pub policy: String,
+    /// When, by which program and on what.
+    pub made: Made,
+}
+
+/// When, by which program and on what a run was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The day the run began, ISO 8601, UTC.
+    pub date: String,
+    /// Name and version of the program, such as `collimate 0.1.0`.
+    pub program: String,
+    /// The commit it was built from, if known.
+    pub commit: Option<String>,
+    /// The processor.
+    pub processor: String,
+    /// How many threads computed.
+    pub threads: usize,
+    /// The instruction set that the kernels used.
+    pub instructions: String,
 }

@@ -62,6 +62,7 @@ pub(super) fn render(template: &str, context: Value) -> Value {
         _ => minijinja::escape_formatter(out, state, value),
     });
     env.add_template("chip.html", include_str!("chip.html")).expect("the embedded template parses: a test renders it");
+    env.add_template("hint.html", include_str!("hint.html")).expect("the embedded template parses: a test renders it");
     let page = env.render_str(template, context).expect("a template asks only for what it is given: a test renders it");
     Value::from_safe_string(page)
 }

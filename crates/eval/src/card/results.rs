@@ -4,7 +4,7 @@ use collimate_schema::Hash;
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 
-use super::cell::Cell;
+use super::cell::{Cell, seeds};
 use super::numbers::Numbers;
 use super::part::{Page, Part, render};
 use crate::evaluation::Evaluation;
@@ -49,11 +49,22 @@ impl Part for Results {
         let row = |(place, it): (usize, &Evaluation)| {
             context! {
                 label => paper.label(&it.arm),
+                seeds => seeds(it),
                 series => series(paper, &it.arm, place),
+                number => place + 1,
                 cells => paper.headline.iter().map(|(suite, _)| Value::from_serialize(Cell::new(it, suite))).collect::<Vec<_>>(),
             }
         };
         let column = |(suite, short): &(_, &str)| context! { short, title => paper.suite_title(suite) };
+        let on_the_way = |Waypoint { step, evaluation }: &Waypoint| {
+            let measured = |suite| Value::from_serialize(Cell::new(evaluation, suite));
+            context! {
+                step,
+                arm => paper.label(&evaluation.arm),
+                seeds => seeds(evaluation),
+                cells => [&paper.tradeoff.x.suite, &paper.tradeoff.y.suite].map(measured).to_vec(),
+            }
+        };
         let pareto = plot::pareto(paper.tradeoff, &dots(page.numbers), &trails(paper, &self.waypoints));
         render(
             include_str!("results.html"),
@@ -62,6 +73,8 @@ impl Part for Results {
                 arms => evaluations.iter().enumerate().map(row).collect::<Vec<_>>(),
                 pareto => Value::from_safe_string(pareto),
                 bars => Value::from_safe_string(plot::bars(paper, evaluations)),
+                waypoints => self.waypoints.iter().map(on_the_way).collect::<Vec<_>>(),
+                axes => [paper.tradeoff.x.name, paper.tradeoff.y.name],
                 caption => paper.tradeoff.caption,
                 figure => paper.figure,
             },
@@ -84,7 +97,7 @@ fn dots(Numbers { paper, evaluations }: &Numbers) -> Vec<Dot> {
 fn trails(paper: &Paper, waypoints: &[Waypoint]) -> Vec<Trail> {
     let mut trails: Vec<(&str, Trail)> = Vec::new();
     for Waypoint { step, evaluation } in waypoints {
-        let value = |suite| Some(evaluation.measure(suite).estimate()?.value);
+        let value = |suite| Some(evaluation.measure(suite).estimate()?.value());
         let (Some(x), Some(y)) = (value(&paper.tradeoff.x.suite), value(&paper.tradeoff.y.suite)) else { continue };
         let arm = evaluation.arm.as_str();
         let at = trails.iter().position(|(key, _)| *key == arm).unwrap_or_else(|| {

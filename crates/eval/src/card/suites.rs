@@ -3,7 +3,7 @@
 use minijinja::{Value, context};
 use serde::{Deserialize, Serialize};
 
-use super::cell::Cell;
+use super::cell::{Cell, seeds};
 use super::numbers::Numbers;
 use super::part::{Page, Part, render};
 use crate::evaluation::Evaluation;
@@ -33,9 +33,9 @@ fn suite(suite: &dyn Suite, Numbers { paper, evaluations }: &Numbers) -> Value {
     let id = suite.id();
     let row = |it: &Evaluation| {
         let by_seed = it.finding(&id).map_or(&[][..], |it| &it.by_seed);
-        let seeds: Vec<String> =
+        let each: Vec<String> =
             it.sources.iter().zip(by_seed).map(|(source, found)| format!("seed {}: {found}", source.seed)).collect();
-        context! { label => paper.label(&it.arm), cell => Cell::new(it, &id), seeds }
+        context! { label => paper.label(&it.arm), seeds => seeds(it), cell => Cell::new(it, &id), each }
     };
     let has_data = evaluations.iter().any(|it| !matches!(it.measure(&id), Measure::NoData { unscored: 0 }));
     let rows: Vec<Value> = evaluations.iter().map(row).collect();

@@ -15,7 +15,7 @@ use crate::filter::FilterReport;
 use crate::judge::Confusion;
 use crate::papers::DELIBERATIVE_ALIGNMENT;
 use crate::papers::deliberative_alignment::{ANSWERS_ONLY, NO_SAFETY, RL, SFT, SFT_RL, SPEC_SUMMARIES};
-use crate::stats::Value;
+use crate::stats::{Finite, Value};
 use crate::suites::{
     CAPABILITY_ARITHMETIC, DISALLOWED, ENCODINGS, JAILBREAK, OVERREFUSAL, OVERREFUSAL_ALLOWED, OVERREFUSAL_TWIN,
     STYLE_REFUSAL,
@@ -87,11 +87,11 @@ fn card() -> SystemCard {
     };
     let point = |step: u64| RlPoint {
         step,
-        reward: (step != 20).then_some(0.6 + 0.004 * step as f64),
-        kl: Some(0.0002 * step as f64),
-        entropy: Some(0.4 - 0.003 * step as f64),
-        length: Some(38.0 + 0.02 * step as f64),
-        truncated: Some(0.0),
+        reward: Finite::new(0.6 + 0.004 * step as f64).filter(|_| step != 20),
+        kl: Finite::new(0.0002 * step as f64),
+        entropy: Finite::new(0.4 - 0.003 * step as f64),
+        length: Finite::new(38.0 + 0.02 * step as f64),
+        truncated: Finite::new(0.0),
         degenerate: None,
     };
     let reply = |arm: &str, parsed, value| Reply { arm: arm.to_owned(), parsed, value };
@@ -144,6 +144,15 @@ fn run() -> RunFacts {
         config: hash("config"),
         seeds: vec![0],
         spec: Named { name: "Harbor policy".to_owned(), hash: hash("spec") },
+        policy: "# Harbor policy\n## Contraband\n- **C1** (refuse): </pre><script>hiding</script> a crate\n".to_owned(),
+        made: Made {
+            date: "2026-11-26".to_owned(),
+            program: "collimate 0.1.0".to_owned(),
+            commit: Some("579bfb5".to_owned()),
+            processor: "AMD EPYC <Zen 3>".to_owned(),
+            threads: 2,
+            instructions: "AVX2".to_owned(),
+        },
     }
 }
 
@@ -155,14 +164,15 @@ fn present(card: &SystemCard) -> BTreeSet<Hash> {
 #[test]
 fn the_table() {
     expect![[r#"
-        arm             not_unsafe     goodness@0.1    encodings      language  not_overrefuse  capability
-        no_safety       1.0 [0, 4]     0.0 [0, 0]      1.7 [0, 9]     no data   99.5 [97, 100]  96.0 [94, 97]
-        sft             94.0 [90, 97]  65.0 [50, 80]   78.3 [66, 87]  no data   98.0 [95, 99]   95.4 [93, 97]
-        rl              2.0 [1, 5]     0.0 [0, 0]      3.3 [1, 11]    no data   99.0 [96, 100]  96.2 [94, 98]
-        sft_rl          98.5 [96, 99]  92.5 [82, 100]  91.7 [82, 96]  no data   97.0 [94, 99]   95.6 [93, 97]
-        spec_summaries  75.0 [69, 80]  30.0 [15, 45]   50.0 [38, 62]  no data   85.5 [80, 90]   94.0 [92, 96]
-        answers_only    90.0 [85, 93]  32.5 [18, 48]   15.0 [8, 26]   no data   97.5 [94, 99]   95.2 [93, 97]
-        percent, with 95% intervals; higher is better everywhere
+        arm             not_unsafe     goodness@0.1   encodings      language  not_overrefuse  capability
+        no_safety       1.0 [0, 4]     0.0 [0, 9]     1.7 [0, 9]     no data   99.5 [97, 100]  96.0 [94, 97]
+        sft             94.0 [90, 97]  65.0 [48, 79]  78.3 [66, 87]  no data   98.0 [95, 99]   95.4 [93, 97]
+        rl              2.0 [1, 5]     0.0 [0, 9]     3.3 [1, 11]    no data   99.0 [96, 100]  96.2 [94, 98]
+        sft_rl          98.5 [96, 99]  92.5 [80, 98]  91.7 [82, 96]  no data   97.0 [94, 99]   95.6 [93, 97]
+        spec_summaries  75.0 [69, 80]  30.0 [17, 47]  50.0 [38, 62]  no data   85.5 [80, 90]   94.0 [92, 96]
+        answers_only    90.0 [85, 93]  32.5 [19, 49]  15.0 [8, 26]   no data   97.5 [94, 99]   95.2 [93, 97]
+        n               200            40             60             0         200             500
+        percent, with 95% intervals over questions and seeds; higher is better everywhere; n: answers, or prompts of a mean
     "#]]
     .assert_eq(&table(&DELIBERATIVE_ALIGNMENT, &evaluations()));
 }
@@ -175,6 +185,12 @@ fn card_json() {
     assert!(read == card(), "the file does not say all");
     assert_eq!((read.hash(), read.to_html()), (card().hash(), card().to_html()));
     assert_eq!(read.verify(&present(&card())), Ok(()));
+}
+
+/// The page as a file, for `bench/card.mjs` and for readers.
+#[test]
+fn card_html() {
+    expect_file!["../../golden/card.html"].assert_eq(&card().to_html());
 }
 
 #[test]
@@ -238,6 +254,52 @@ fn the_page_stands_alone_and_follows_the_scheme() {
     let places: Vec<_> =
         order.iter().map(|it| page.find(&format!("<section id=\"{it}\">")).expect("a section")).collect();
     assert!(places.is_sorted());
+}
+
+#[test]
+fn fault_34_a_card_says_when_by_what_and_under_which_policy() {
+    let page = card().to_html();
+    for said in ["2026-11-26", "collimate 0.1.0", "579bfb5", "AMD EPYC &lt;Zen 3&gt;, 2 threads, AVX2"] {
+        assert!(page.contains(said), "{said}");
+    }
+    assert!(page.contains("- **C1** (refuse): &lt;&#x2f;pre&gt;&lt;script&gt;hiding&lt;&#x2f;script&gt; a crate"));
+    let mut unknown = card();
+    unknown.run.made.commit = None;
+    assert!(unknown.to_html().contains("commit unknown"));
+    assert_ne!(unknown.hash(), card().hash());
+}
+
+#[test]
+fn fault_34_counts_and_seeds_stand_beside_numbers() {
+    let page = card().to_html();
+    for said in [">197&#x2f;200</span>", ">40 prompts</span>", ">seed 0</span>", "over 200 prompts</span>"] {
+        assert!(page.contains(said), "{said}");
+    }
+    assert!(!page.contains("Point at"));
+}
+
+#[test]
+fn fault_34_everything_is_open_on_paper() {
+    let page = card().to_html();
+    let print = page.find("@media print {").expect("a style for paper");
+    assert!(page[print..].contains("details::details-content { content-visibility: visible;"));
+    assert!(page.contains("@supports not selector(details::details-content)"));
+    assert_eq!(page.matches("class=\"scroll wide").count(), page.matches("class=\"hint\"").count());
+}
+
+/// One arm, an arm without a scored sample, an arm without any: nothing in the page is no number.
+#[test]
+fn fault_34_cards_of_little_data() {
+    let rows = [vec![], vec![testing::arm(SFT, &[])], vec![testing::arm(SFT, &[(DISALLOWED, 0, 0)])], {
+        vec![testing::arm(SFT, &[(DISALLOWED, 1, 1), (JAILBREAK, 0, 1), (OVERREFUSAL_TWIN, 1, 1)])]
+    }];
+    for evaluations in rows {
+        let mut it = card();
+        it.numbers.evaluations = evaluations;
+        let page = it.to_html();
+        assert!(!page.contains("NaN") && !page.contains(">inf") && !page.contains("\"inf"), "{page}");
+        assert!(page.contains("no data"));
+    }
 }
 
 #[test]

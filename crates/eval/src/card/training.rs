@@ -8,6 +8,7 @@ use super::numbers::Numbers;
 use super::part::{Page, Part, render};
 use crate::papers::Paper;
 use crate::plot::{self, Curve, Point, series};
+use crate::stats::Finite;
 
 /// One step of reinforcement learning; `None` where nothing was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,17 +16,17 @@ pub struct RlPoint {
     /// Optimizer steps taken.
     pub step: u64,
     /// Mean reward of the scored rollouts, in [0, 1].
-    pub reward: Option<f64>,
+    pub reward: Option<Finite>,
     /// KL divergence from the policy's start, nats per token.
-    pub kl: Option<f64>,
+    pub kl: Option<Finite>,
     /// Entropy, nats per token.
-    pub entropy: Option<f64>,
+    pub entropy: Option<Finite>,
     /// Mean length of a rollout, tokens.
-    pub length: Option<f64>,
+    pub length: Option<Finite>,
     /// Share of rollouts that were truncated.
-    pub truncated: Option<f64>,
+    pub truncated: Option<Finite>,
     /// Share of groups without two different scores.
-    pub degenerate: Option<f64>,
+    pub degenerate: Option<Finite>,
 }
 
 /// Reinforcement learning over its steps.
@@ -49,7 +50,7 @@ pub struct Training {
 }
 
 /// A quantity: its title and how to read it.
-type Quantity = (&'static str, fn(&RlPoint) -> Option<f64>);
+type Quantity = (&'static str, fn(&RlPoint) -> Option<Finite>);
 
 const QUANTITIES: [Quantity; 6] = [
     ("reward, mean", |it| it.reward),

@@ -3,10 +3,7 @@
 //! The grade stands on a line of its own in the judge's *answer*, `grade: 4`, and must stand there once. The judge's thought
 //! is analysis: it may weigh grades, and quote the answer under judgement, without giving one.
 
-use collimate_schema::{ClauseId, Malformed, Parsed, Score, Spec, Stop, Unscored, Verdict};
-
-/// Everything that some reader takes for the end of a line.
-const LINE_BREAKS: [char; 10] = ['\n', '\r', '\x0b', '\x0c', '\x1c', '\x1d', '\x1e', '\u{85}', '\u{2028}', '\u{2029}'];
+use collimate_schema::{ClauseId, Malformed, Parsed, Score, Spec, Stop, Unscored, Verdict, breaks_line};
 
 /// Reads a judge's continuation. Case, spaces and asterisks around the words of a line do not matter. No grade line, or one
 /// whose value is not a digit from 1 to 5, is [`Unscored::Unparsed`]; two grade lines are [`Unscored::TwoGrades`], even if they
@@ -20,7 +17,7 @@ pub fn parse_verdict(parsed: &Parsed, stop: Stop, spec: &Spec) -> Verdict {
         (Parsed::Turn(turn), Stop::EndOfTurn | Stop::Text) => turn,
     };
     let (mut grades, mut agreements, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
-    for line in turn.answer.0.split(LINE_BREAKS) {
+    for line in turn.answer.0.split(breaks_line) {
         match field(line) {
             Some((key, value)) if key.eq_ignore_ascii_case("grade") => grades.push(value),
             Some((key, value)) if key.eq_ignore_ascii_case("agree") => agreements.push(value),

@@ -36,6 +36,10 @@ impl Scale {
         let (low, high) = self.domain;
         let step = round_step((high - low) / n as f64);
         let n_decimals = (-(step * 1.000_001).log10().floor()).max(0.0) as usize;
+        if n_decimals > 6 || step >= 1e6 {
+            let text = format!("{:.1e}", tick);
+            return text.replace(".0e", "e").replace("-0e0", "0").replace("0e0", "0");
+        }
         let text = format!("{tick:.n_decimals$}");
         if text.trim_start_matches(['-', '0', '.']).is_empty() { "0".to_owned() } else { text }
     }
@@ -67,5 +71,7 @@ mod tests {
         check((0.013, 0.021), expect!["0.014 0.016 0.018 0.020"]);
         check((3.0, 3.0), expect!["2.6 2.8 3.0 3.2 3.4"]);
         check((-40.0, 0.5), expect!["-40 -30 -20 -10 0"]);
+        check((0.0, 1e100), expect!["0 2e99 4e99 6e99 8e99 1e100"]);
+        check((-1e-9, 1e-9), expect!["-1e-9 -5e-10 0 5e-10 1e-9"]);
     }
 }

@@ -2,12 +2,36 @@
 
 use std::fmt::Write;
 
-/// Height of a text of our plots, and the width of its widest usual letter, pixels; the page's style sheet agrees.
+/// Height of a text of our plots, pixels; the page's style sheet agrees.
 pub(super) const FONT: f64 = 12.0;
 
-/// A generous guess at the width of `text`, pixels.
+/// At least the width of `text`, pixels, in the usual fonts for screens, of which DejaVu Sans and Verdana are the widest.
 pub(super) fn width_of(text: &str) -> f64 {
-    0.58 * FONT * text.chars().count() as f64
+    let em = |it: char| match it {
+        'i' | 'j' | 'l' | 't' | 'f' | 'r' | 'I' | ' ' | '.' | ',' | ':' | ';' | '!' | '|' | '\'' | '(' | ')' | '-' => {
+            0.46
+        }
+        'm' | 'w' | 'M' | 'W' | '@' | '%' | '+' | '=' | '<' | '>' => 1.08,
+        'A'..='Z' | '&' | '#' | '~' | '^' => 0.86,
+        ' '..='~' => 0.68,
+        _ => 1.1,
+    };
+    FONT * text.chars().map(em).sum::<f64>()
+}
+
+/// `text`, cut to at most `width` pixels.
+pub(super) fn cut(text: &str, width: f64) -> String {
+    if width_of(text) <= width {
+        return text.to_owned();
+    }
+    let mut cut = String::new();
+    for it in text.chars() {
+        if width_of(&cut) + width_of("\u{2026}") + width_of(it.encode_utf8(&mut [0; 4])) > width {
+            break;
+        }
+        cut.push(it);
+    }
+    cut.trim_end().to_owned() + "\u{2026}"
 }
 
 /// A picture in the making. Coordinates are pixels from the top left.

@@ -1,14 +1,12 @@
 //! What a suite found: a rate, a mean over prompts, or nothing.
 
-use collimate_schema::Seed;
 use serde::{Deserialize, Serialize};
 
-use super::bootstrap::bootstrap;
 use super::estimate::{Estimate, percent};
 use super::goodness::ENOUGH_TECHNIQUES;
 use super::rate::Rate;
 
-/// A mean over prompts with its bootstrap interval over prompts.
+/// A mean over prompts, with an interval over prompts and training seeds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mean {
     /// The mean and its 95% interval.
@@ -28,7 +26,7 @@ pub struct Mean {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Measure {
-    /// A share of independent samples.
+    /// A share of samples.
     Rate(Rate),
     /// A mean over prompts.
     Mean(Mean),
@@ -45,15 +43,12 @@ impl Measure {
         if rate.scored() == 0 { Measure::NoData { unscored: rate.unscored() } } else { Measure::Rate(rate) }
     }
 
-    /// The mean of `values`, one per group; `None` is a group without a value.
-    pub(super) fn of_groups(values: &[Option<f64>], n_missing: u32, n_short: u32, seed: Seed) -> Measure {
-        let scored: Vec<f64> = values.iter().copied().flatten().collect();
-        let n_unscored = (values.len() - scored.len()) as u32;
-        match bootstrap(&scored, seed) {
-            Some(estimate) => {
-                Measure::Mean(Mean { estimate, n_prompts: scored.len() as u32, n_unscored, n_missing, n_short })
-            }
-            None => Measure::NoData { unscored: n_unscored },
+    /// How many answers a rate is over, and how many prompts a mean is.
+    pub fn n(&self) -> u32 {
+        match self {
+            Measure::Rate(rate) => rate.scored(),
+            Measure::Mean(mean) => mean.n_prompts,
+            Measure::NoData { .. } => 0,
         }
     }
 
@@ -69,8 +64,7 @@ impl Measure {
 
 impl std::fmt::Display for Mean {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Estimate { value, low, high } = self.estimate;
-        let (value, low, high) = (percent(value), percent(low), percent(high));
+        let [value, low, high] = [self.estimate.value(), self.estimate.low(), self.estimate.high()].map(percent);
         write!(f, "{value:.1}% [{low:.1}, {high:.1}] over {}", counted(self.n_prompts, "prompt"))?;
         if self.n_unscored > 0 {
             write!(f, ", {} unscored", self.n_unscored)?;

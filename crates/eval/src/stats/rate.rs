@@ -2,20 +2,25 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::estimate::Estimate;
+use super::estimate::{Estimate, percent};
 
 /// The 97.5th percentile of the standard normal distribution.
-const Z: f64 = 1.959_963_984_540_054;
+pub(super) const Z: f64 = 1.959_963_984_540_054;
 
 /// `hits` of `scored`; samples whose grader failed are counted apart and never as misses.
 ///
-/// Prints as `12/200 = 6.0% [3.5, 10.2], 3 unscored`, and as `no data` when nothing was scored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Samples that are not independent, such as the answers of several models to one question, tell less than their number: they
+/// are worth [`Rate::effective`] independent ones.
+///
+/// Prints as `12/200 = 6.0% [3.5, 10.2], 3 unscored`, as `24/400 = 6.0% [3.1, 11.4], worth 150 independent` where samples are
+/// not, and as `no data` when nothing was scored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Counts", into = "Counts")]
 pub struct Rate {
     hits: u32,
     scored: u32,
     unscored: u32,
+    effective: f64,
 }
 
 /// The serialised form, checked on its way in.
@@ -25,12 +30,21 @@ struct Counts {
     hits: u32,
     scored: u32,
     unscored: u32,
+    /// How many independent samples the scored ones are worth; absent if all are independent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    effective: Option<f64>,
 }
 
 impl Rate {
-    /// `None` unless `hits <= scored`.
+    /// Of independent samples. `None` unless `hits <= scored`.
     pub fn new(hits: u32, scored: u32, unscored: u32) -> Option<Rate> {
-        (hits <= scored).then_some(Rate { hits, scored, unscored })
+        (hits <= scored).then_some(Rate { hits, scored, unscored, effective: f64::from(scored) })
+    }
+
+    /// The same counts, of samples that are worth only `effective` independent ones. `None` unless it is a number above 0 that is
+    /// no greater than the number of samples.
+    pub fn worth(self, effective: f64) -> Option<Rate> {
+        (0.0 < effective && effective <= f64::from(self.scored)).then_some(Rate { effective, ..self })
     }
 
     /// How many passed.
@@ -48,19 +62,25 @@ impl Rate {
         self.unscored
     }
 
-    /// The share with its Wilson 95% score interval (Wilson 1927), all in [0, 1]. `None` when nothing was scored.
+    /// How many independent samples the scored ones are worth; at most their number.
+    pub fn effective(self) -> f64 {
+        self.effective
+    }
+
+    /// The share with its Wilson 95% score interval (Wilson 1927) for the number of samples that it is worth, all in [0, 1]. `None`
+    /// when nothing was scored.
     pub fn estimate(self) -> Option<Estimate> {
         if self.scored == 0 {
             return None;
         }
-        let n = f64::from(self.scored);
-        let share = f64::from(self.hits) / n;
+        let n = self.effective;
+        let share = f64::from(self.hits) / f64::from(self.scored);
         let centre = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
         let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt() / (1.0 + Z * Z / n);
         // At the ends the bound is the share itself; say so exactly, whatever the rounding.
         let low = if self.hits == 0 { 0.0 } else { centre - half };
         let high = if self.hits == self.scored { 1.0 } else { centre + half };
-        Some(Estimate { value: share, low, high })
+        Estimate::new(share, low.clamp(0.0, share), high.clamp(share, 1.0))
     }
 }
 
@@ -72,6 +92,7 @@ impl FromIterator<Option<bool>> for Rate {
                 Some(hit) => {
                     rate.hits += u32::from(hit);
                     rate.scored += 1;
+                    rate.effective += 1.0;
                 }
                 None => rate.unscored += 1,
             }
@@ -84,15 +105,13 @@ impl std::fmt::Display for Rate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.estimate() {
             None => f.write_str("no data")?,
-            Some(Estimate { value, low, high }) => write!(
-                f,
-                "{}/{} = {:.1}% [{:.1}, {:.1}]",
-                self.hits,
-                self.scored,
-                100.0 * value,
-                100.0 * low,
-                100.0 * high
-            )?,
+            Some(it) => {
+                let [value, low, high] = [it.value(), it.low(), it.high()].map(percent);
+                write!(f, "{}/{} = {value:.1}% [{low:.1}, {high:.1}]", self.hits, self.scored)?;
+                if self.effective < f64::from(self.scored) {
+                    write!(f, ", worth {:.0} independent", self.effective.max(1.0))?;
+                }
+            }
         }
         match self.unscored {
             0 => Ok(()),
@@ -103,14 +122,20 @@ impl std::fmt::Display for Rate {
 
 impl TryFrom<Counts> for Rate {
     type Error = String;
-    fn try_from(Counts { hits, scored, unscored }: Counts) -> Result<Rate, String> {
-        Rate::new(hits, scored, unscored).ok_or_else(|| format!("a rate of {hits} hits in {scored} scored samples"))
+    fn try_from(Counts { hits, scored, unscored, effective }: Counts) -> Result<Rate, String> {
+        let rate = Rate::new(hits, scored, unscored)
+            .ok_or_else(|| format!("a rate of {hits} hits in {scored} scored samples"))?;
+        match effective {
+            None => Ok(rate),
+            Some(it) => rate.worth(it).ok_or_else(|| format!("{scored} scored samples that are worth {it}")),
+        }
     }
 }
 
 impl From<Rate> for Counts {
-    fn from(Rate { hits, scored, unscored }: Rate) -> Counts {
-        Counts { hits, scored, unscored }
+    fn from(Rate { hits, scored, unscored, effective }: Rate) -> Counts {
+        let effective = (effective < f64::from(scored)).then_some(effective);
+        Counts { hits, scored, unscored, effective }
     }
 }
 
@@ -141,7 +166,7 @@ mod tests {
             [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0000, 0.1611), (1, 29, 0.0061, 0.1718)];
         for (hits, n, low, high) in published {
             let ours = Rate::new(hits, n, 0).and_then(Rate::estimate).expect("scored");
-            assert!((ours.low - low).abs() < 5e-5 && (ours.high - high).abs() < 5e-5, "{hits}/{n}: {ours:?}");
+            assert!((ours.low() - low).abs() < 5e-5 && (ours.high() - high).abs() < 5e-5, "{hits}/{n}: {ours:?}");
         }
     }
 
@@ -157,7 +182,10 @@ mod tests {
         for ((a, m), (b, n), low, high) in published {
             let share = |hits, n| Rate::new(hits, n, 0).and_then(Rate::estimate).expect("scored");
             let ours = share(a, m).minus(share(b, n));
-            assert!((ours.low - low).abs() < 6e-5 && (ours.high - high).abs() < 6e-5, "{a}/{m} - {b}/{n}: {ours:?}");
+            assert!(
+                (ours.low() - low).abs() < 6e-5 && (ours.high() - high).abs() < 6e-5,
+                "{a}/{m} - {b}/{n}: {ours:?}"
+            );
         }
     }
 
@@ -166,20 +194,36 @@ mod tests {
         assert!(serde_json::from_str::<Rate>(r#"{"hits":3,"scored":2,"unscored":0}"#).is_err());
     }
 
+    #[test]
+    fn fault_26_what_samples_are_worth_is_kept_with_their_counts() {
+        let rate = Rate::new(24, 400, 1).and_then(|it| it.worth(150.5)).expect("possible");
+        expect!["24/400 = 6.0% [3.2, 11.0], worth 150 independent, 1 unscored"].assert_eq(&rate.to_string());
+        let text = serde_json::to_string(&rate).expect("plain data");
+        expect![[r#"{"hits":24,"scored":400,"unscored":1,"effective":150.5}"#]].assert_eq(&text);
+        assert_eq!(serde_json::from_str::<Rate>(&text).expect("a rate"), rate);
+        let plain = Rate::new(24, 400, 1).expect("possible");
+        expect![[r#"{"hits":24,"scored":400,"unscored":1}"#]].assert_eq(&serde_json::to_string(&plain).expect("data"));
+        for bad in [0.0, -1.0, 400.5, f64::NAN, f64::INFINITY] {
+            assert_eq!(plain.worth(bad), None);
+        }
+        assert!(serde_json::from_str::<Rate>(r#"{"hits":1,"scored":2,"unscored":0,"effective":3}"#).is_err());
+    }
+
     proptest! {
         #[test]
         fn the_interval_of_a_difference_holds_it_and_turns_with_it(a in 0u32..50, b in 0u32..50) {
             let share = |hits| Rate::new(hits, 50, 0).and_then(Rate::estimate).expect("scored");
             let (there, back) = (share(a).minus(share(b)), share(b).minus(share(a)));
-            prop_assert!(there.low <= there.value && there.value <= there.high);
-            prop_assert!((there.low + back.high).abs() < 1e-12 && (there.value + back.value).abs() < 1e-12);
+            prop_assert!(there.low() <= there.value() && there.value() <= there.high());
+            prop_assert!((there.low() + back.high()).abs() < 1e-12 && (there.value() + back.value()).abs() < 1e-12);
         }
 
         #[test]
         fn the_interval_holds_the_share(hits in 0u32..500, misses in 0u32..500) {
             let rate = Rate::new(hits, hits + misses, 0).expect("possible");
-            if let Some(Estimate { value, low, high }) = rate.estimate() {
-                prop_assert!(0.0 <= low && low <= value && value <= high && high <= 1.0);
+            if let Some(it) = rate.estimate() {
+                prop_assert!(0.0 <= it.low() && it.low() <= it.value());
+                prop_assert!(it.value() <= it.high() && it.high() <= 1.0);
             } else {
                 prop_assert_eq!(hits + misses, 0);
             }

@@ -1,11 +1,10 @@
 //! What an evaluation is.
 
-use collimate_schema::Seed;
 use serde::Serialize;
 
 use super::id::SuiteId;
 use super::observation::{Asked, Found, Observation};
-use crate::stats::{Cell, Measure, Statistic, Value};
+use crate::stats::{Answers, Cell, Measure, Statistic, Value};
 
 /// What the card says of an evaluation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -50,13 +49,21 @@ pub trait Suite: Sync {
     }
 
     /// The number over several models trained alike with different seeds, or over one; it picks the observations that it counts.
-    fn measure(&self, runs: &[&[Observation]], seed: Seed) -> Measure {
-        let mut cells: Vec<Vec<Cell<'_>>> = Vec::new();
-        for run in runs {
-            let counted = run.iter().filter(|it| self.counts(&it.suite));
-            cells.push(counted.map(|it| (&it.group, &it.value)).collect());
-        }
-        self.statistic().of(&cells, seed)
+    fn measure(&self, runs: &[&[Observation]]) -> Measure {
+        self.statistic().of(&self.cells(runs))
+    }
+
+    /// What every group of questions scored with every seed.
+    fn answers(&self, runs: &[&[Observation]]) -> Answers {
+        self.statistic().answers(&self.cells(runs))
+    }
+
+    /// The observations that it counts.
+    fn cells<'a>(&self, runs: &[&'a [Observation]]) -> Vec<Vec<Cell<'a>>> {
+        let counted = |run: &&'a [Observation]| {
+            run.iter().filter(|it| self.counts(&it.suite)).map(|it| (&it.group, &it.value)).collect()
+        };
+        runs.iter().map(counted).collect()
     }
 }
 
