@@ -34,7 +34,7 @@ use crate::verify::{Verified, verify};
 use crate::whole::{build_beside, clean, hash_at, kill_point, place, pretty, read, write_beside};
 
 /// The commit this was built from, if the build was told (`COLLIMATE_COMMIT=$(git rev-parse HEAD) cargo build`).
-const COMMIT: Option<&str> = option_env!("COLLIMATE_COMMIT");
+pub const COMMIT: Option<&str> = option_env!("COLLIMATE_COMMIT");
 
 /// An open run folder. No other process can open it until this one drops it or dies.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ mod whole;
 
 pub use error::RunError;
 pub use finite::finite;
-pub use folder::RunFolder;
+pub use folder::{COMMIT, RunFolder};
 pub use journal::Journal;
 pub use lineage::{Artifact, ArtifactId, Lineage};
 pub use metrics::Metrics;

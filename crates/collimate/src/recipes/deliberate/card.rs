@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use anyhow::Context;
 use collimate_eval::card::{
-    Claims, DataCount, Evidence, Evidenced, Filter, Judges, Limits, Method, Named, Numbers, Reply, Results, RlCurve,
-    RlPoint, RunFacts, Sample, Samples, Section, Suites, SystemCard, Training, Waypoint,
+    Claims, DataCount, Evidence, Evidenced, Filter, Judges, Limits, Made, Method, Named, Numbers, Reply, Results,
+    RlCurve, RlPoint, RunFacts, Sample, Samples, Section, Suites, SystemCard, Training, Waypoint,
 };
 use collimate_eval::judge::Confusion;
 use collimate_eval::papers::deliberative_alignment::SFT_RL;
@@ -16,7 +16,7 @@ use collimate_eval::suites::{
 use collimate_eval::{Claim, Evaluation, Run, claims, table};
 use collimate_model::Model;
 use collimate_run::{Artifact, ArtifactId, RunFolder};
-use collimate_schema::{By, Hash, Seed};
+use collimate_schema::{By, Hash};
 use serde::Serialize;
 
 use super::arms::Arm;
@@ -88,13 +88,12 @@ pub(super) fn build(
     cfg: &Deliberate,
     materials: &[Material],
     (base, roles): (&Model, &Roles<'_>),
-    trials: &[Trial],
+    (made, trials): (&Artifact<Made>, &[Trial]),
 ) -> anyhow::Result<SystemCard> {
-    let resampling = Seed(cfg.exam.seed).child("bootstrap");
     let arms = cfg.arms_in_order();
     let evaluations = arms.iter().enumerate().map(|(at, arm)| {
         let of = |it: &'_ Trial| (it.seed, it.measured[at].model.clone(), it.measured[at].examined.clone());
-        evaluation(arm.key, trials.iter().map(of).collect(), resampling)
+        evaluation(arm.key, trials.iter().map(of).collect())
     });
     let evaluations: Vec<Evaluation> = evaluations.collect();
     let steps: BTreeSet<u64> = trials.iter().flat_map(|it| it.on_the_way.iter().map(|it| it.step)).collect();
@@ -103,7 +102,7 @@ pub(super) fn build(
             let it = trial.on_the_way.iter().find(|it| it.step == step)?;
             Some((trial.seed, it.model.clone(), it.examined.clone()))
         };
-        Waypoint { step, evaluation: evaluation(SFT_RL, trials.iter().filter_map(at_step).collect(), resampling) }
+        Waypoint { step, evaluation: evaluation(SFT_RL, trials.iter().filter_map(at_step).collect()) }
     };
     let waypoints: Vec<Waypoint> = steps.into_iter().map(waypoint).collect();
     let mut checkpoints = vec![Named { name: "base".to_owned(), hash: base.hash() }];
@@ -136,6 +135,8 @@ pub(super) fn build(
             config: run.hash().clone(),
             seeds: cfg.seeds.clone(),
             spec: Named { name: spec.title.clone(), hash: Hash::of_json(spec) },
+            policy: spec.to_markdown(),
+            made: made.value.clone(),
         },
         sections: vec![
             Section::Results(Results { waypoints: waypoints.clone() }),
@@ -153,7 +154,7 @@ pub(super) fn build(
     };
     card.verify(&run.lineage().into_iter().map(|it| it.id.hash).collect())?;
     let evaluations = &card.numbers.evaluations;
-    let parents = trials.iter().flat_map(Trial::artefacts).collect::<Vec<_>>();
+    let parents = trials.iter().flat_map(Trial::artefacts).chain([&made.id]).collect::<Vec<_>>();
     let json = run.write_text("card.json", &card.to_json(), &parents)?;
     run.write_text("card.html", &card.to_html(), &[&json])?;
     let results = ForPrograms { config: cfg, evaluations, waypoints: &waypoints, claims: &claims, card: card.hash() };
@@ -166,7 +167,7 @@ fn evidenced<T>(by: &ArtifactId, value: T) -> Evidenced<T> {
     Evidenced { evidence: by.hash.clone(), value }
 }
 
-fn evaluation(arm: &str, each: Vec<(u64, ArtifactId, Examined)>, seed: Seed) -> Evaluation {
+fn evaluation(arm: &str, each: Vec<(u64, ArtifactId, Examined)>) -> Evaluation {
     let runs: Vec<Run<'_>> = each
         .iter()
         .map(|(number, model, examined)| Run {
@@ -176,7 +177,7 @@ fn evaluation(arm: &str, each: Vec<(u64, ArtifactId, Examined)>, seed: Seed) -> 
             observations: &examined.observations.value,
         })
         .collect();
-    Evaluation::of(PAPER, arm, &runs, seed)
+    Evaluation::of(PAPER, arm, &runs)
 }
 
 impl Trial {

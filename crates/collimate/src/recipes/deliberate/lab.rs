@@ -7,6 +7,7 @@ use collimate_eval::card::RlPoint;
 use collimate_eval::filter::FilterReport;
 use collimate_eval::judge::{Confusion, FilterJudge, RewardJudge};
 use collimate_eval::papers::DELIBERATIVE_ALIGNMENT;
+use collimate_eval::stats::Finite;
 use collimate_model::Model;
 use collimate_run::{Artifact, ArtifactId, Row, RunFolder};
 use collimate_schema::{
@@ -267,14 +268,15 @@ impl<'a> Lab<'a> {
         let stage = self.site.at(name);
         self.site.run.stage(&format!("{stage}-curve"), &[&policy.id], || {
             let rows = self.site.run.metrics(&stage, self.cfg.rl.steps)?.rows()?;
+            let of = |row: &Row, tag| row.get(tag).and_then(Finite::new);
             let point = |row: &Row| RlPoint {
                 step: row.step,
-                reward: row.get("reward"),
-                kl: highest_kl(row),
-                entropy: row.get("entropy"),
-                length: row.get("length"),
-                truncated: row.get("truncated"),
-                degenerate: row.get("degenerate"),
+                reward: of(row, "reward"),
+                kl: highest_kl(row).and_then(Finite::new),
+                entropy: of(row, "entropy"),
+                length: of(row, "length"),
+                truncated: of(row, "truncated"),
+                degenerate: of(row, "degenerate"),
             };
             Ok::<_, anyhow::Error>(rows.iter().map(point).collect())
         })

@@ -21,6 +21,8 @@ use self::card::{Measured, OnTheWay, Trial};
 use self::lab::Lab;
 use crate::material::{Material, Roles};
 use crate::progress::Progress;
+use crate::recipes::steps::made::made;
+use crate::recipes::steps::site::Site;
 
 pub use config::{Data, Deliberate, ExamSize, base, quickstart, tiny};
 
@@ -35,13 +37,14 @@ pub fn deliberate(
     progress: &Progress,
 ) -> anyhow::Result<SystemCard> {
     cfg.check()?;
+    let made = made(Site { run, part: "", progress })?;
     let mut trials = Vec::new();
     for material in materials {
         roles.check(material.grader.as_ref(), &base.by())?;
         let part = format!("seed-{}", material.seed);
         trials.push(trial(&Lab::open((run, &part, progress), cfg, material, roles, base)?)?);
     }
-    card::build(run, cfg, materials, (base, roles), &trials)
+    card::build(run, cfg, materials, (base, roles), (&made, &trials))
 }
 
 /// One training seed: the method, then every comparison.

@@ -6,6 +6,7 @@ pub(crate) mod examine;
 pub(crate) mod filter;
 pub mod fine_tune;
 pub(crate) mod learner;
+pub(crate) mod made;
 pub mod reinforce;
 pub(crate) mod site;
 pub(crate) mod trained;
