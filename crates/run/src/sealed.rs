@@ -29,7 +29,8 @@ pub(crate) fn unseal(line: &[u8]) -> Result<Vec<u8>, String> {
     let fields = closed.and_then(|it| {
         let (rest, check) = it.split_at_checked(it.len().checked_sub(N_DIGITS)?)?;
         let rest = rest.strip_suffix(FIELD.as_bytes())?;
-        Some((rest.strip_suffix(b",").unwrap_or(rest), check))
+        let fields = if rest == b"{" { rest } else { rest.strip_suffix(b",")? };
+        Some((fields, check))
     });
     let Some((fields, check)) = fields else { return Err("this line has no check".to_owned()) };
     if check_of(fields).as_bytes() != check {
@@ -56,6 +57,9 @@ mod tests {
         assert_eq!(seal(&3), Err("a line is a JSON object".to_owned()));
         assert_eq!(seal(&std::collections::BTreeMap::from([("x", f64::NAN)])), Err("`x` is NaN".to_owned()));
         assert_eq!(unseal(b"{}\n"), Err("this line has no check".to_owned()));
+        let line = seal(&json!({"entry": [0.5]})).unwrap();
+        let without_comma = String::from_utf8(line).unwrap().replace(",\"check", "\"check");
+        assert_eq!(unseal(without_comma.as_bytes()), Err("this line has no check".to_owned()));
         assert_eq!(seal(&json!({})).and_then(|it| unseal(&it)), Ok(b"{}".to_vec()));
     }
 
