@@ -6,7 +6,7 @@ use std::time::Duration;
 use burn::tensor::Device;
 use collimate_model::{Ends, Heads, Model, Shape, Stored, Weights, WeightsError};
 use collimate_schema::{Hash, Seed};
-use expect_test::{Expect, expect};
+use expect_test::expect;
 use serde_json::{Value, json};
 
 const ENDS: Ends = Ends { bos: 0, eos: 1 };
@@ -69,6 +69,17 @@ fn config_with(field: &str, value: Value) -> String {
     config.to_string()
 }
 
+/// What is said of each of these values of a field.
+fn said(cases: &[(&str, Value)]) -> String {
+    let tensors = weights().to_safetensors(Stored::F32);
+    let said =
+        |(field, value): &(&str, Value)| error(&config_with(field, value.clone()), &tensors).replace(WAY_OUT, "..");
+    cases.iter().map(said).collect::<Vec<_>>().join("\n")
+}
+
+const WAY_OUT: &str = ": correct it, or copy or write the file again";
+const WHOLE: &str = "the weights are not a whole safetensors file";
+
 #[test]
 fn fault_09_model_files_say_which_conventions_they_follow() {
     let metadata = |bytes: &[u8]| {
@@ -89,50 +100,22 @@ fn fault_09_model_files_say_which_conventions_they_follow() {
 #[test]
 fn fault_13_numbers_that_cannot_be_computed_with_are_named() {
     let (first, last) = ("model.embed_tokens.weight", "model.norm.weight");
-    let check = |name: &str, at: usize, value: f32, expected: Expect| {
-        let file = with_values(name, |values| values[at] = value.to_le_bytes());
-        expected.assert_eq(&error(&config(), &file));
-    };
-    check(
-        first,
-        30,
-        f32::NAN,
-        expect![
-            "model.safetensors: tensor `model.embed_tokens.weight` holds NaN at 30 (of 1464): train, copy or write it again"
-        ],
-    );
-    check(
-        last,
-        23,
-        f32::NEG_INFINITY,
-        expect![
-            "model.safetensors: tensor `model.norm.weight` holds -inf at 23 (of 24): train, copy or write it again"
-        ],
-    );
-    check(
-        first,
-        0,
-        1e30,
-        expect![
-            "model.safetensors: tensor `model.embed_tokens.weight` holds numbers up to 1e30, with which a forward pass can leave the range of f32: train, copy or write it again"
-        ],
-    );
-    check(
-        "model.layers.1.mlp.up_proj.weight",
-        5,
-        -1e38,
-        expect![
-            "model.safetensors: tensor `model.layers.1.mlp.up_proj.weight` holds numbers up to 1e38, with which a forward pass can leave the range of f32: train, copy or write it again"
-        ],
-    );
-    check(
-        last,
-        3,
-        1e38,
-        expect![
-            "model.safetensors: tensor `model.norm.weight` holds numbers up to 1e38, with which a forward pass can leave the range of f32: train, copy or write it again"
-        ],
-    );
+    let cases = [
+        (first, 30, f32::NAN),
+        (last, 23, f32::NEG_INFINITY),
+        (first, 0, 1e30),
+        ("model.layers.1.mlp.up_proj.weight", 5, -1e38),
+        (last, 3, 1e38),
+    ];
+    let said = cases.map(|(name, at, value)| {
+        error(&config(), &with_values(name, |values: &mut [[u8; 4]]| values[at] = value.to_le_bytes()))
+    });
+    expect![[r#"
+        model.safetensors: tensor `model.embed_tokens.weight` holds NaN at 30 (of 1464): train, copy or write it again
+        model.safetensors: tensor `model.norm.weight` holds -inf at 23 (of 24): train, copy or write it again
+        model.safetensors: tensor `model.embed_tokens.weight` holds numbers up to 1e30, with which a forward pass can leave the range of f32: train, copy or write it again
+        model.safetensors: tensor `model.layers.1.mlp.up_proj.weight` holds numbers up to 1e38, with which a forward pass can leave the range of f32: train, copy or write it again
+        model.safetensors: tensor `model.norm.weight` holds numbers up to 1e38, with which a forward pass can leave the range of f32: train, copy or write it again"#]].assert_eq(&said.join("\n"));
 
     let zeros = |name: &str| error(&config(), &with_values(name, |values| values.fill([0; 4])));
     for name in weights().tensors().keys() {
@@ -156,355 +139,137 @@ fn what_is_merely_large_or_partly_zero_loads() {
 
 #[test]
 fn fault_13_fields_that_cannot_be_computed_with_are_named() {
-    let tensors = weights().to_safetensors(Stored::F32);
-    let check = |field: &str, value: Value, expected: Expect| {
-        expected.assert_eq(&error(&config_with(field, value), &tensors));
-    };
-    check(
-        "rope_theta",
-        json!(0),
-        expect![
-            "config.json: `rope_theta` is 0.0, but must be a number from 1 to 1e12: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "rope_theta",
-        json!(-10000.0),
-        expect![
-            "config.json: `rope_theta` is -10000.0, but must be a number from 1 to 1e12: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "rope_theta",
-        json!("10000"),
-        expect![[
-            r#"config.json: `rope_theta` is "10000", but must be a number: correct it, or copy or write the file again"#
-        ]],
-    );
-    check(
-        "rope_parameters",
-        json!({ "rope_theta": 1e300 }),
-        expect![
-            "config.json: `rope_theta` is 1e300, but must be a number from 1 to 1e12: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "rope_parameters",
-        json!({ "type": "linear", "factor": 2.0 }),
-        expect![[
-            r#"config.json: `rope_parameters` is "linear", this transformer supports "default" only: convert the checkpoint first"#
-        ]],
-    );
-    check(
-        "rms_norm_eps",
-        json!(-1),
-        expect![
-            "config.json: `rms_norm_eps` is -1.0, but must be a number from 1e-12 to 0.1: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "rms_norm_eps",
-        json!(0.0),
-        expect![
-            "config.json: `rms_norm_eps` is 0.0, but must be a number from 1e-12 to 0.1: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "rms_norm_eps",
-        json!(1e-50),
-        expect![
-            "config.json: `rms_norm_eps` is 1e-50, but must be a number from 1e-12 to 0.1: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "rms_norm_eps",
-        json!(1e9),
-        expect![
-            "config.json: `rms_norm_eps` is 1000000000.0, but must be a number from 1e-12 to 0.1: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "rms_norm_eps",
-        json!("1e-5"),
-        expect![[
-            r#"config.json: `rms_norm_eps` is "1e-5", but must be a number: correct it, or copy or write the file again"#
-        ]],
-    );
-    check("rms_norm_eps", Value::Null, expect!["config.json has no `rms_norm_eps`: add it, a number"]);
-    check(
-        "head_dim",
-        json!(0),
-        expect![
-            "config.json: `head_dim` is 0, but must be a positive whole number: correct it, or copy or write the file again"
-        ],
-    );
-    check("head_dim", json!(5), expect!["config.json: head_dim (5) must be even"]);
-    check(
-        "num_attention_heads",
-        json!(0),
-        expect![
-            "config.json: `num_attention_heads` is 0, but must be a positive whole number: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "num_attention_heads",
-        json!(600),
-        expect![
-            "model.safetensors: tensor `model.layers.0.self_attn.o_proj.weight` has shape [24, 24], config.json (hidden_size, num_attention_heads x head_dim) says [24, 2400]: the files are not of one checkpoint"
-        ],
-    );
-    check(
-        "num_key_value_heads",
-        json!(4),
-        expect!["config.json: num_key_value_heads (4) must divide num_attention_heads (6)"],
-    );
-    check(
-        "vocab_size",
-        json!(0),
-        expect![
-            "config.json: `vocab_size` is 0, but must be a positive whole number: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "num_hidden_layers",
-        json!(0),
-        expect![
-            "config.json: `num_hidden_layers` is 0, but must be a positive whole number: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "num_hidden_layers",
-        json!(2.0),
-        expect![
-            "config.json: `num_hidden_layers` is 2.0, but must be a positive whole number: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "hidden_act",
-        json!("nonsense"),
-        expect![[
-            r#"config.json: `hidden_act` is "nonsense", this transformer supports "silu" only: convert the checkpoint first"#
-        ]],
-    );
-    check(
-        "tie_word_embeddings",
-        json!("yes"),
-        expect![[
-            r#"config.json: `tie_word_embeddings` is "yes", this transformer supports true only: convert the checkpoint first"#
-        ]],
-    );
-    check(
-        "bos_token_id",
-        json!(61),
-        expect![
-            "config.json: `bos_token_id` is 61, but must be one token id below vocab_size (61): correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "eos_token_id",
-        json!([1, 2]),
-        expect![
-            "config.json: `eos_token_id` is [1,2], but must be one token id below vocab_size (61): correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "sliding_window",
-        json!(4096),
-        expect![
-            "config.json: `sliding_window` is 4096, this transformer supports null only: convert the checkpoint first"
-        ],
-    );
+    let cases = [
+        ("rope_theta", json!(0)),
+        ("rope_theta", json!(-10000.0)),
+        ("rope_theta", json!("10000")),
+        ("rope_parameters", json!({ "rope_theta": 1e300 })),
+        ("rope_parameters", json!({ "type": "linear", "factor": 2.0 })),
+        ("rms_norm_eps", json!(-1)),
+        ("rms_norm_eps", json!(0.0)),
+        ("rms_norm_eps", json!(1e-50)),
+        ("rms_norm_eps", json!(1e9)),
+        ("rms_norm_eps", json!("1e-5")),
+        ("rms_norm_eps", Value::Null),
+        ("head_dim", json!(0)),
+        ("head_dim", json!(5)),
+        ("num_attention_heads", json!(0)),
+        ("num_attention_heads", json!(600)),
+        ("num_key_value_heads", json!(4)),
+        ("vocab_size", json!(0)),
+        ("num_hidden_layers", json!(0)),
+        ("num_hidden_layers", json!(2.0)),
+        ("hidden_act", json!("nonsense")),
+        ("tie_word_embeddings", json!("yes")),
+        ("bos_token_id", json!(61)),
+        ("eos_token_id", json!([1, 2])),
+        ("sliding_window", json!(4096)),
+    ];
+    expect![[r#"
+        config.json: `rope_theta` is 0.0, but must be a number from 1 to 1e12..
+        config.json: `rope_theta` is -10000.0, but must be a number from 1 to 1e12..
+        config.json: `rope_theta` is "10000", but must be a number..
+        config.json: `rope_theta` is 1e300, but must be a number from 1 to 1e12..
+        config.json: `rope_parameters` is "linear", this transformer supports "default" only: convert the checkpoint first
+        config.json: `rms_norm_eps` is -1.0, but must be a number from 1e-12 to 0.1..
+        config.json: `rms_norm_eps` is 0.0, but must be a number from 1e-12 to 0.1..
+        config.json: `rms_norm_eps` is 1e-50, but must be a number from 1e-12 to 0.1..
+        config.json: `rms_norm_eps` is 1000000000.0, but must be a number from 1e-12 to 0.1..
+        config.json: `rms_norm_eps` is "1e-5", but must be a number..
+        config.json has no `rms_norm_eps`: add it, a number
+        config.json: `head_dim` is 0, but must be a positive whole number..
+        config.json: head_dim (5) must be even
+        config.json: `num_attention_heads` is 0, but must be a positive whole number..
+        model.safetensors: tensor `model.layers.0.self_attn.o_proj.weight` has shape [24, 24], config.json (hidden_size, num_attention_heads x head_dim) says [24, 2400]: the files are not of one checkpoint
+        config.json: num_key_value_heads (4) must divide num_attention_heads (6)
+        config.json: `vocab_size` is 0, but must be a positive whole number..
+        config.json: `num_hidden_layers` is 0, but must be a positive whole number..
+        config.json: `num_hidden_layers` is 2.0, but must be a positive whole number..
+        config.json: `hidden_act` is "nonsense", this transformer supports "silu" only: convert the checkpoint first
+        config.json: `tie_word_embeddings` is "yes", this transformer supports true only: convert the checkpoint first
+        config.json: `bos_token_id` is 61, but must be one token id below vocab_size (61)..
+        config.json: `eos_token_id` is [1,2], but must be one token id below vocab_size (61)..
+        config.json: `sliding_window` is 4096, this transformer supports null only: convert the checkpoint first"#]].assert_eq(&said(&cases));
 
-    let said = |text: &str| error(text, &tensors);
-    expect![[r#"config.json is not a JSON object, near `"rms_norm_eps": NaN,`: expected value at line 14 column 19: copy or write it again"#]].assert_eq(&said(&config().replace("1e-5", "NaN").replace("0.00001", "NaN")));
-    expect!["config.json is not a JSON object, near `[1, 2]`: it is something else: copy or write it again"]
-        .assert_eq(&said("[1, 2]"));
-    expect![[r#"config.json is not a JSON object, near `"vocab_size": 61,`: `vocab_size` stands twice at line 12 column 14: copy or write it again"#]].assert_eq(&said(&config().replace("\"hidden_size\"", "\"vocab_size\": 61, \"hidden_size\"")));
+    let read = |text: &str| error(text, &weights().to_safetensors(Stored::F32));
+    let nan = config().replace("1e-5", "NaN").replace("0.00001", "NaN");
+    let twice = config().replace("\"hidden_size\"", "\"vocab_size\": 61, \"hidden_size\"");
+    expect![[r#"
+        config.json is not a JSON object, near `"rms_norm_eps": NaN,`: expected value at line 14 column 19: copy or write it again
+        config.json is not a JSON object, near `[1, 2]`: it is something else: copy or write it again
+        config.json is not a JSON object, near `"vocab_size": 61,`: `vocab_size` stands twice at line 12 column 14: copy or write it again"#]].assert_eq(&[&nan, "[1, 2]", &twice].map(read).join("\n"));
 }
 
 #[test]
 fn fault_14_sizes_are_those_of_the_file_before_anything_is_made() {
-    let tensors = weights().to_safetensors(Stored::F32);
-    let check = |field: &str, value: Value, expected: Expect| {
-        expected.assert_eq(&error(&config_with(field, value), &tensors));
-    };
-    check(
-        "num_hidden_layers",
-        json!(1_000_000_000),
-        expect![
-            "config.json: `num_hidden_layers` is 1000000000, but must be 2, as model.safetensors has that many layers: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "num_hidden_layers",
-        json!(-1),
-        expect![
-            "config.json: `num_hidden_layers` is -1, but must be a positive whole number: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "max_position_embeddings",
-        json!(1_000_000_000_000_u64),
-        expect![
-            "config.json: `max_position_embeddings` is 1000000000000, but must be a whole number from 1 to 2147483647: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "max_position_embeddings",
-        json!(2_000_000_000),
-        expect![
-            "config.json: `max_position_embeddings` is 2000000000, but must be at most 1048576, for tables to fit: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "max_position_embeddings",
-        json!(1_u64 << 63),
-        expect![
-            "config.json: `max_position_embeddings` is 9223372036854775808, but must be a whole number from 1 to 2147483647: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "max_position_embeddings",
-        json!(1e30),
-        expect![
-            "config.json: `max_position_embeddings` is 1e+30, but must be a positive whole number: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "hidden_size",
-        json!(u64::MAX),
-        expect![
-            "config.json: `hidden_size` is 18446744073709551615, but must be a whole number from 1 to 2147483647: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "hidden_size",
-        json!(i32::MAX),
-        expect![
-            "model.safetensors: tensor `model.embed_tokens.weight` has shape [61, 24], config.json (vocab_size, hidden_size) says [61, 2147483647]: the files are not of one checkpoint"
-        ],
-    );
-    check(
-        "vocab_size",
-        json!(1_u64 << 40),
-        expect![
-            "config.json: `vocab_size` is 1099511627776, but must be a whole number from 1 to 2147483647: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "head_dim",
-        json!(1_000_000_000),
-        expect![
-            "config.json: `head_dim` is 1000000000, but must be at most 214748364 with so many heads: correct it, or copy or write the file again"
-        ],
-    );
-    check(
-        "intermediate_size",
-        json!(2_000_000_000),
-        expect![
-            "model.safetensors: tensor `model.layers.0.mlp.down_proj.weight` has shape [24, 40], config.json (hidden_size, intermediate_size) says [24, 2000000000]: the files are not of one checkpoint"
-        ],
-    );
+    let cases = [
+        ("num_hidden_layers", json!(1_000_000_000)),
+        ("num_hidden_layers", json!(-1)),
+        ("max_position_embeddings", json!(1_000_000_000_000_u64)),
+        ("max_position_embeddings", json!(2_000_000_000)),
+        ("max_position_embeddings", json!(1_u64 << 63)),
+        ("max_position_embeddings", json!(1e30)),
+        ("hidden_size", json!(u64::MAX)),
+        ("hidden_size", json!(i32::MAX)),
+        ("vocab_size", json!(1_u64 << 40)),
+        ("head_dim", json!(1_000_000_000)),
+        ("intermediate_size", json!(2_000_000_000)),
+    ];
+    expect![[r#"
+        config.json: `num_hidden_layers` is 1000000000, but must be 2, as model.safetensors has that many layers..
+        config.json: `num_hidden_layers` is -1, but must be a positive whole number..
+        config.json: `max_position_embeddings` is 1000000000000, but must be a whole number from 1 to 2147483647..
+        config.json: `max_position_embeddings` is 2000000000, but must be at most 1048576, for tables to fit..
+        config.json: `max_position_embeddings` is 9223372036854775808, but must be a whole number from 1 to 2147483647..
+        config.json: `max_position_embeddings` is 1e+30, but must be a positive whole number..
+        config.json: `hidden_size` is 18446744073709551615, but must be a whole number from 1 to 2147483647..
+        model.safetensors: tensor `model.embed_tokens.weight` has shape [61, 24], config.json (vocab_size, hidden_size) says [61, 2147483647]: the files are not of one checkpoint
+        config.json: `vocab_size` is 1099511627776, but must be a whole number from 1 to 2147483647..
+        config.json: `head_dim` is 1000000000, but must be at most 214748364 with so many heads..
+        model.safetensors: tensor `model.layers.0.mlp.down_proj.weight` has shape [24, 40], config.json (hidden_size, intermediate_size) says [24, 2000000000]: the files are not of one checkpoint"#]].assert_eq(&said(&cases));
 }
 
 #[test]
 fn fault_14_a_header_that_lies_is_refused() {
-    let check = |bytes: &[u8], expected: Expect| expected.assert_eq(&error(&config(), bytes));
     let (whole, (header, data)) = (weights().to_safetensors(Stored::F32), parts());
     let norm = "model.norm.weight";
     let longer = |length: u64| [&length.to_le_bytes(), &whole[8..]].concat();
-    check(
-        &longer(1 << 63),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (header too large): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &longer(u64::MAX),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (header too large): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &longer(whole.len() as u64 - 7),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (invalid header length): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &longer(3),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (invalid JSON in header: EOF while parsing a string at line 1 column 3): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &[],
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (header too small): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &whole[..whole.len() / 2],
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (incomplete metadata, file not fully covered): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &[&whole[..], b"more"].concat(),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (incomplete metadata, file not fully covered): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &with_header(|it| it[norm]["data_offsets"] = json!([0, 96])),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (invalid offset for tensor `model.embed_tokens.weight`): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &with_header(|it| it[norm]["data_offsets"] = json!([u64::MAX - 96, u64::MAX])),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (invalid offset for tensor `model.norm.weight`): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &with_header(|it| it[norm]["data_offsets"] = json!([96, 0])),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (invalid offset for tensor `model.norm.weight`): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &with_header(|it| it[norm]["shape"] = json!([u64::MAX, u64::MAX])),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (overflow computing buffer size from shape and/or element type): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &with_header(|it| it[norm]["shape"] = json!([24, 1])),
-        expect![
-            "model.safetensors: tensor `model.norm.weight` has shape [24, 1], config.json (hidden_size) says [24]: the files are not of one checkpoint"
-        ],
-    );
-    check(
-        &with_header(|it| it[norm]["shape"] = json!([-24])),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (invalid JSON in header: invalid value: integer `-24`, expected usize at line 1 column 2002): copy or write the checkpoint again"
-        ],
-    );
-    check(
-        &with_header(|it| it[norm]["dtype"] = json!("F16")),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (invalid shape, data type, or offset for tensor): copy or write the checkpoint again"
-        ],
-    );
     let of_norm = format!("\"{norm}\":{}", header[norm]);
     let twice = header.to_string().replace(&of_norm, &format!("{of_norm},{of_norm}"));
-    check(
-        &with_text(&twice, &data),
-        expect![
-            "model.safetensors: the weights are not a whole safetensors file (invalid JSON in header: `model.norm.weight` stands twice at line 1 column 2020): copy or write the checkpoint again"
-        ],
-    );
+    let cases = [
+        longer(1 << 63),
+        longer(u64::MAX),
+        longer(whole.len() as u64 - 7),
+        longer(3),
+        Vec::new(),
+        whole[..whole.len() / 2].to_vec(),
+        [&whole[..], b"more"].concat(),
+        with_header(|it| it[norm]["data_offsets"] = json!([0, 96])),
+        with_header(|it| it[norm]["data_offsets"] = json!([u64::MAX - 96, u64::MAX])),
+        with_header(|it| it[norm]["data_offsets"] = json!([96, 0])),
+        with_header(|it| it[norm]["shape"] = json!([u64::MAX, u64::MAX])),
+        with_header(|it| it[norm]["shape"] = json!([24, 1])),
+        with_header(|it| it[norm]["shape"] = json!([-24])),
+        with_header(|it| it[norm]["dtype"] = json!("F16")),
+        with_text(&twice, &data),
+    ];
+    let said = cases.map(|it| error(&config(), &it).replace(WHOLE, ".."));
+    expect![[r#"
+        model.safetensors: .. (header too large): copy or write the checkpoint again
+        model.safetensors: .. (header too large): copy or write the checkpoint again
+        model.safetensors: .. (invalid header length): copy or write the checkpoint again
+        model.safetensors: .. (invalid JSON in header: EOF while parsing a string at line 1 column 3): copy or write the checkpoint again
+        model.safetensors: .. (header too small): copy or write the checkpoint again
+        model.safetensors: .. (incomplete metadata, file not fully covered): copy or write the checkpoint again
+        model.safetensors: .. (incomplete metadata, file not fully covered): copy or write the checkpoint again
+        model.safetensors: .. (invalid offset for tensor `model.embed_tokens.weight`): copy or write the checkpoint again
+        model.safetensors: .. (invalid offset for tensor `model.norm.weight`): copy or write the checkpoint again
+        model.safetensors: .. (invalid offset for tensor `model.norm.weight`): copy or write the checkpoint again
+        model.safetensors: .. (overflow computing buffer size from shape and/or element type): copy or write the checkpoint again
+        model.safetensors: tensor `model.norm.weight` has shape [24, 1], config.json (hidden_size) says [24]: the files are not of one checkpoint
+        model.safetensors: .. (invalid JSON in header: invalid value: integer `-24`, expected usize at line 1 column 2002): copy or write the checkpoint again
+        model.safetensors: .. (invalid shape, data type, or offset for tensor): copy or write the checkpoint again
+        model.safetensors: .. (invalid JSON in header: `model.norm.weight` stands twice at line 1 column 2020): copy or write the checkpoint again"#]].assert_eq(&said.join("\n"));
 }
 
 /// What `load` returns, if it does.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
 use collimate_model::{Codec, Decoder, Ends, Files, Harbor, Heads, Model, Shape, Stored, Weights};
-use collimate_schema::{Conversation, Seed, Stop};
+use collimate_schema::{Conversation, Failure, PromptId, Request, RequestId, Sampler, Sampling, Seed};
 
 use damage::{Checkpoint, damaged};
 
@@ -38,6 +38,20 @@ fn written(stored: Stored) -> Checkpoint {
     Checkpoint(damage::NAMES.map(|name| std::fs::read(path.join(name)).unwrap()))
 }
 
+/// What its own files make of a model.
+fn written_again(model: &Model) -> Model {
+    let others = model.codec.files(model.weights.shape().n_positions);
+    let file = |name: &str| others.iter().find(|it| it.0 == name).unwrap().1.as_bytes();
+    let (config, weights) = (model.weights.config().to_json(), model.weights.to_safetensors(Stored::F32));
+    let files = Files {
+        config: config.as_bytes(),
+        weights: &weights,
+        tokenizer: file("tokenizer.json"),
+        tokenizer_config: file("tokenizer_config.json"),
+    };
+    Model::from_embedded(files, &Device::flex()).unwrap()
+}
+
 /// Whether it loads; what loads must compute.
 fn loads(Checkpoint([config, weights, tokenizer, tokenizer_config]): &Checkpoint) -> bool {
     let Ok(model) = Model::from_embedded(Files { config, weights, tokenizer, tokenizer_config }, &Device::flex())
@@ -55,7 +69,16 @@ fn loads(Checkpoint([config, weights, tokenizer, tokenizer_config]): &Checkpoint
     let logits = transformer.logits(transformer.forward(&tokens, &[tokens.len()])).into_data();
     let logits = logits.as_slice::<f32>().unwrap();
     assert!(logits.iter().all(|it| it.is_finite()), "the training forward's logits are not finite");
-    model.codec.parse(&tokens, Stop::Length);
+    let request = Request {
+        id: RequestId::new("fuzz", &PromptId("0".to_owned())),
+        conversation: Conversation::user("do"),
+        sampling: Sampling { top_k: 50, top_p: 0.9, ..Sampling::at(0.8, 3) },
+        seed: Seed(0),
+        stop: Vec::new(),
+    };
+    let replies: Vec<_> = model.engine().sample(vec![request]).unwrap().collect();
+    assert!(matches!(&replies[..], [(_, Ok(_) | Err(Failure::TooLong { .. }))]), "{replies:?}");
+    assert_eq!(written_again(&model).hash(), model.hash(), "what loads is written, and loads as the same");
     true
 }
 

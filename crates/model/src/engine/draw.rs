@@ -49,16 +49,19 @@ fn keep_from(masses: &mut [f32], least: f32) {
 
 /// Takes, from the least likely on, what together has a probability of at most 1 - `top_p`.
 fn keep_nucleus(masses: &mut [f32], top_p: f32) {
-    let mut rising: Vec<u32> = (0..).zip(&*masses).filter(|it| *it.1 > 0.0).map(|it| it.0).collect();
-    rising.sort_by(|a, b| masses[*a as usize].total_cmp(&masses[*b as usize]));
+    // The bits of numbers that are not negative have their order.
+    let key = |(token, mass): (u64, &f32)| u64::from(mass.to_bits()) << 32 | token;
+    let mut rising: Vec<u64> = (0..).zip(&*masses).filter(|it| *it.1 > 0.0).map(key).collect();
+    rising.sort_unstable();
     let total: f64 = masses.iter().map(|it| f64::from(*it)).sum();
     let (most, mut sum) = (1.0 - f64::from(top_p), 0.0);
-    for token in &rising[..rising.len().saturating_sub(1)] {
-        sum += f64::from(masses[*token as usize]) / total;
+    for key in &rising[..rising.len().saturating_sub(1)] {
+        let mass = &mut masses[(key & u64::from(u32::MAX)) as usize];
+        sum += f64::from(*mass) / total;
         if sum as f32 > most as f32 {
             break;
         }
-        masses[*token as usize] = 0.0;
+        *mass = 0.0;
     }
 }
 
