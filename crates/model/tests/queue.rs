@@ -15,6 +15,7 @@ fn resident() -> u64 {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "the measurement is worth seeing")]
 fn fault_20_a_request_that_waits_takes_little_memory() {
     const N: u64 = 100_000;
     let codec = Arc::new(Harbor::new(&["how", "do"].map(str::to_owned)));

@@ -71,9 +71,8 @@ impl HfConfig {
     pub fn from_json(json: impl AsRef<[u8]>) -> Result<HfConfig, ConfigError> {
         let json = json.as_ref();
         let near = |line: usize| {
-            let lines = json.split(|it| *it == b'\n');
-            let text = String::from_utf8_lossy(lines.skip(line.saturating_sub(1)).next().unwrap_or_default());
-            excerpt(&text)
+            let text = json.split(|it| *it == b'\n').nth(line.saturating_sub(1)).unwrap_or_default();
+            excerpt(&String::from_utf8_lossy(text))
         };
         match parse(json) {
             Ok(Value::Object(fields)) => Ok(HfConfig(fields)),

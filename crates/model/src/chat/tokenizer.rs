@@ -31,6 +31,9 @@ pub enum TokenizerError {
         /// What that decodes to.
         found: String,
     },
+    /// What such an id decodes to would be a matter of chance.
+    #[error("tokenizer.json gives the id {0} to more than one token: copy or write the checkpoint again")]
+    SharedId(u32),
     /// A byte is missing.
     #[error("tokenizer.json has no token for byte {0:#04x}: not every text could be encoded")]
     NoByte(u8),
@@ -116,6 +119,11 @@ impl Tokenizer {
         for (byte, symbol) in (0..=u8::MAX).zip(byte_alphabet()) {
             text.token_to_id(&symbol.to_string()).ok_or(TokenizerError::NoByte(byte))?;
         }
+        let mut ids: Vec<u32> = full.get_vocab(true).into_values().collect();
+        ids.sort_unstable();
+        if let Some([shared, _]) = ids.array_windows().find(|[id, next]| id == next) {
+            return Err(TokenizerError::SharedId(*shared));
+        }
         for probe in PROBES {
             let decoded = text.encode_fast(probe, false).and_then(|it| full.decode(it.get_ids(), true));
             let found = decoded.map_err(|error| unreadable(&error))?;
@@ -123,7 +131,7 @@ impl Tokenizer {
                 return Err(TokenizerError::Lossy { text: probe, found });
             }
         }
-        let vocab_size = full.get_vocab(true).into_values().max().map_or(0, |it| it as usize + 1);
+        let vocab_size = ids.last().map_or(0, |it| *it as usize + 1);
         Ok(Tokenizer(Arc::new(Inner { json, full, text, controls, vocab_size, notices })))
     }
 
