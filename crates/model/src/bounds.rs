@@ -59,10 +59,13 @@ struct Size {
 impl Size {
     fn of(values: &[f32], n_columns: usize) -> Size {
         let of_row = |row: &[f32]| {
-            let (largest, squares) = row.iter().fold((0.0_f32, 0.0_f64), |(largest, squares), it| {
-                (largest.max(it.abs()), squares + f64::from(*it) * f64::from(*it))
-            });
-            Size { largest: largest.into(), longest_row: squares.sqrt() }
+            let mut squares = [0.0_f64; 8]; // lanes, which are added side by side
+            for run in row.chunks(squares.len()) {
+                squares.iter_mut().zip(run).for_each(|(sum, it)| *sum += f64::from(*it) * f64::from(*it));
+            }
+            // Without signs, numbers have the order of their bits.
+            let largest = row.iter().fold(0, |largest: u32, it| largest.max(it.abs().to_bits()));
+            Size { largest: f32::from_bits(largest).into(), longest_row: squares.iter().sum::<f64>().sqrt() }
         };
         let of_both = |a: Size, b: Size| Size {
             largest: a.largest.max(b.largest),

@@ -43,7 +43,16 @@ pub enum WeightsError {
     Config(#[from] ConfigError),
     /// The tensors are not those of the config, cannot be computed with, or cannot be written.
     #[error("model.safetensors: {0}")]
-    Tensors(#[from] TensorsError),
+    Tensors(#[source] TensorsError),
+}
+
+impl From<TensorsError> for WeightsError {
+    fn from(error: TensorsError) -> WeightsError {
+        match error {
+            TensorsError::Io { path, source } => WeightsError::Io { path, source },
+            other => WeightsError::Tensors(other),
+        }
+    }
 }
 
 impl Weights {

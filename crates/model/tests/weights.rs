@@ -160,7 +160,7 @@ fn broken_checkpoints_are_refused() {
 #[test]
 fn unsupported_configs_are_refused() {
     let refused = |from: &str, to: &str, expected: Expect| {
-        let config = HfConfig::from_json(&config().to_json().replace(from, to)).expect("JSON");
+        let config = HfConfig::from_json(config().to_json().replace(from, to)).expect("JSON");
         let error = config.shape().expect_err("must be refused");
         expected.assert_eq(&error.to_string());
     };
@@ -201,7 +201,7 @@ fn unsupported_configs_are_refused() {
 
 #[test]
 fn a_config_reads_back() {
-    let read = HfConfig::from_json(&config().to_json()).expect("reads");
+    let read = HfConfig::from_json(config().to_json()).expect("reads");
     assert_eq!((read.shape().expect("a shape"), read.ends().expect("tokens")), (shape(), ENDS));
     assert_eq!(read, config());
 }

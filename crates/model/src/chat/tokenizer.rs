@@ -56,7 +56,11 @@ struct Inner {
 }
 
 /// Texts that normalizers change, and that pre-tokenizers add to.
-const PROBES: [&str; 2] = ["a", " A  a\u{301}\u{e1}\u{fb01}\u{130}\u{ff21}\t\u{1f980}\r\n "];
+const PROBES: [&str; 3] = [
+    "a",
+    " A  a\u{301}\u{e1}\u{fb01}\u{130}\u{ff21}\t\u{1f980}\r\n ",
+    "Zz 0123456789 !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
+];
 
 impl Tokenizer {
     /// A tokenizer in which each of `words`, with and without a space before it, is one token. A word that GPT-2's

@@ -73,8 +73,10 @@ fn finite_values(name: String, view: &TensorView<'_>) -> Result<Vec<f32>, Tensor
         Dtype::BF16 => numbers(view.data(), |it| bf16::from_le_bytes(it).to_f32()),
         other => return Err(TensorsError::Dtype { name, found: format!("{other:?}") }),
     };
-    match values.par_iter().with_min_len(RUN).position_first(|it| !it.is_finite()) {
-        Some(index) => Err(TensorsError::NotFinite { name, found: values[index], index, size: values.len() }),
-        None => Ok(values),
+    let is_finite = |run: &[f32]| run.iter().fold(true, |all, it| all & it.is_finite());
+    if values.par_chunks(RUN).all(is_finite) {
+        return Ok(values);
     }
+    let index = values.iter().position(|it| !it.is_finite()).expect("one of them is not");
+    Err(TensorsError::NotFinite { name, found: values[index], index, size: values.len() })
 }
