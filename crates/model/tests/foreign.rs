@@ -91,6 +91,18 @@ fn fault_08_a_tokenizer_that_changes_text_is_refused() {
             r#"tokenizer.json makes " a" of the text "a": remove what changes text, such as a normalizer, or take the file of a checkpoint written by this program"#
         ]],
     );
+    let removes = json!({ "type": "Split", "pattern": { "Regex": "[0-9]" }, "behavior": "Removed", "invert": false });
+    let both = json!({ "type": "Sequence", "pretokenizers": [removes, tokenizer["pre_tokenizer"]] });
+    check(
+        &|it| it["pre_tokenizer"] = both.clone(),
+        expect![[
+            r##"tokenizer.json makes "Zz  !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~" of the text "Zz 0123456789 !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~": remove what changes text, such as a normalizer, or take the file of a checkpoint written by this program"##
+        ]],
+    );
+    check(
+        &|it| it["model"]["vocab"]["a"] = it["model"]["vocab"]["?"].clone(),
+        expect!["tokenizer.json gives the id 63 to more than one token: copy or write the checkpoint again"],
+    );
     check(
         &|it| it["decoder"] = json!({ "type": "Fuse" }),
         expect![[
