@@ -3,4 +3,5 @@
 pub(crate) mod codec;
 pub(crate) mod harbor;
 pub(crate) mod proof;
+mod template;
 pub(crate) mod tokenizer;

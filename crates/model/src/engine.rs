@@ -21,7 +21,7 @@ use collimate_schema::{
 };
 
 use crate::chat::codec::{Codec, EncodedTurn, Unrenderable};
-use crate::engine::batch::{Batch, Sequence};
+use crate::engine::batch::{Asked, Batch, not_finite};
 use crate::{Decoder, Transformer};
 
 /// Samples from one state of one transformer.
@@ -35,7 +35,7 @@ pub struct Engine {
 
 /// The thread that samples; it starts with the first batch and ends with the engine.
 struct Worker {
-    inbox: Option<Sender<Vec<Sequence>>>,
+    inbox: Option<Sender<Vec<Asked>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -72,7 +72,7 @@ impl Engine {
         &self.transformer
     }
 
-    fn inbox(&self) -> &Sender<Vec<Sequence>> {
+    fn inbox(&self) -> &Sender<Vec<Asked>> {
         let worker = self.worker.get_or_init(|| {
             let (inbox, incoming) = channel();
             let batch = Batch::new(Decoder::new(self.transformer.clone()), self.codec.clone(), self.n_rows);
@@ -83,20 +83,21 @@ impl Engine {
     }
 
     /// What a request continues, if it can be continued. `prompts` has those of the requests before it.
-    fn prompt<'r>(
+    fn prompt(
         &self,
-        request: &'r Request,
-        prompts: &mut HashMap<&'r Conversation, Arc<[u32]>>,
+        conversation: Conversation,
+        max_tokens: u32,
+        prompts: &mut HashMap<Conversation, Arc<[u32]>>,
     ) -> Result<Arc<[u32]>, Failure> {
-        let prompt = match prompts.get(&request.conversation) {
+        let prompt = match prompts.get(&conversation) {
             Some(prompt) => prompt.clone(),
             None => {
-                let prompt: Arc<[u32]> = self.encode(&request.conversation)?.into();
-                prompts.insert(&request.conversation, prompt.clone());
+                let prompt: Arc<[u32]> = self.encode(&conversation)?.into();
+                prompts.insert(conversation, prompt.clone());
                 prompt
             }
         };
-        self.check_room(prompt.len(), request.sampling.max_tokens)?;
+        self.check_room(prompt.len(), max_tokens)?;
         Ok(prompt)
     }
 
@@ -127,29 +128,20 @@ impl Sampler for Engine {
         let mut prompts = HashMap::new();
         let (to, from) = channel();
         let cancelled = Arc::<AtomicBool>::default();
-        let (mut sequences, mut failed) = (Vec::new(), VecDeque::new());
-        for request in &batch {
-            let prompt = match self.prompt(request, &mut prompts) {
-                Ok(prompt) => prompt,
-                Err(failure) => {
-                    failed.push_back((request.id.clone(), failure));
-                    continue;
+        let (mut asked, mut failed) = (Vec::with_capacity(batch.len()), VecDeque::new());
+        for Request { id, conversation, sampling, seed, stop } in batch {
+            match self.prompt(conversation, sampling.max_tokens, &mut prompts) {
+                Ok(prompt) => {
+                    let (to, cancelled) = (to.clone(), cancelled.clone());
+                    asked.push(Asked { id, prompt, sampling, seed, stop, to, cancelled });
                 }
-            };
-            sequences.push(Sequence {
-                prompt,
-                rng: request.seed.rng(),
-                sampled: Vec::with_capacity(request.sampling.max_tokens as usize),
-                n_forced: 0,
-                request: request.clone(),
-                to: to.clone(),
-                cancelled: cancelled.clone(),
-            });
+                Err(failure) => failed.push_back((id, failure)),
+            }
         }
         // Equal prompts, and those that begin alike, stand together.
-        sequences.sort_by(|a, b| a.prompt.cmp(&b.prompt));
-        let waiting = sequences.iter().map(|it| it.request.id.clone()).collect();
-        let _ = self.inbox().send(sequences); // were the thread gone, `from` would say so
+        asked.sort_by(|a, b| a.prompt.cmp(&b.prompt));
+        let waiting = asked.iter().map(|it| it.id.clone()).collect();
+        let _ = self.inbox().send(asked); // were the thread gone, `from` would say so
         Ok(Box::new(Finished { from, failed, waiting, cancelled }))
     }
 
@@ -182,7 +174,8 @@ impl Sampler for Engine {
             let logits = decoder.logits(&predicting).chunks_exact(self.vocabulary());
             logits.zip(&tokens[*first..]).map(|(logits, token)| f64::from(logprob(logits, *token))).sum()
         });
-        Ok(scores.collect())
+        let scores: Vec<f64> = scores.collect();
+        if scores.iter().all(|it| it.is_finite()) { Ok(scores) } else { Err(not_finite()) }
     }
 }
 
@@ -192,7 +185,7 @@ fn unsupported(error: &Unrenderable) -> Failure {
 
 /// Completions as they finish.
 struct Finished {
-    from: Receiver<(RequestId, Completion)>,
+    from: Receiver<(RequestId, Result<Completion, Failure>)>,
     /// Those that never began.
     failed: VecDeque<(RequestId, Failure)>,
     /// Those that are yet to come.
@@ -211,9 +204,9 @@ impl Iterator for Finished {
             return None;
         }
         match self.from.recv() {
-            Ok((id, completion)) => {
+            Ok((id, reply)) => {
                 self.waiting.remove(&id);
-                Some((id, Ok(completion)))
+                Some((id, reply))
             }
             Err(_) => {
                 let ended = "the sampling thread ended early, its message stands above".to_owned();

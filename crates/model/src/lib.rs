@@ -2,10 +2,13 @@
 //! the sampling engine.
 
 mod arch;
+mod bounds;
 mod chat;
 mod compute;
 mod decoder;
 mod engine;
+mod files;
+mod json;
 mod layout;
 mod model_dir;
 mod tensors;
@@ -21,6 +24,7 @@ pub use collimate_kernels::{Heads, Precision};
 pub use compute::Compute;
 pub use decoder::Decoder;
 pub use engine::Engine;
+pub use files::read_file;
 pub use layout::Layout;
 pub use model_dir::{Files, Model, ModelError};
 pub use tensors::{Stored, TensorFile, TensorsError, read_tensors};

@@ -11,6 +11,7 @@ use crate::chat::codec::Codec;
 use crate::chat::harbor::{Harbor, HarborError};
 use crate::compute::Compute;
 use crate::engine::Engine;
+use crate::files::read_file;
 use crate::{Stored, Transformer, Weights, WeightsError};
 
 /// The files of a checkpoint, in memory: what a binary embeds.
@@ -84,7 +85,7 @@ impl Model {
     pub fn load(dir: &Path, device: &Device) -> Result<Model, ModelError> {
         let read = |name: &str| {
             let path = dir.join(name);
-            std::fs::read(&path).map_err(|source| ModelError::Read { path, source })
+            read_file(&path).map_err(|source| ModelError::Read { path, source })
         };
         let (config, weights) = (read("config.json")?, read("model.safetensors")?);
         let (tokenizer, tokenizer_config) = (read("tokenizer.json")?, read("tokenizer_config.json")?);
@@ -98,6 +99,11 @@ impl Model {
         let weights = Weights::from_bytes(files.config, files.weights, device)?;
         let codec = Harbor::from_files(files.tokenizer, files.tokenizer_config)?;
         Model::new(weights, Arc::new(codec))
+    }
+
+    /// What was ignored when it was read, for people to know.
+    pub fn notices(&self) -> &[String] {
+        self.codec.tokenizer().notices()
     }
 
     /// Writes a checkpoint directory, whole or not at all; `dir` must not exist yet, its parent must. `stored` as `Bf16`

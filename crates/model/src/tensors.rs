@@ -1,15 +1,18 @@
 //! Named tensors as safetensors files. Files are written, and hashed, one tensor at a time.
 
+mod read;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use burn::Tensor;
-use burn::tensor::{Device, TensorData};
 use half::bf16;
-use safetensors::tensor::{Dtype, Metadata, SafeTensorError, SafeTensors, TensorInfo, View};
+use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo, View};
 
 use crate::Param;
+pub use read::read_tensors;
+pub(crate) use read::{open, read_values};
 
 /// How numbers are stored in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +44,9 @@ pub enum TensorsError {
     #[error("tensor `{0}` is unknown to this config.json: only tied, bias-free Llama checkpoints load")]
     Unknown(String),
     /// A tensor has another shape than is expected.
-    #[error("tensor `{name}` has shape {found:?}, config.json says {expected:?}")]
+    #[error(
+        "tensor `{name}` has shape {found:?}, config.json ({fields}) says {expected:?}: the files are not of one checkpoint"
+    )]
     Shape {
         /// Which tensor.
         name: String,
@@ -49,6 +54,8 @@ pub enum TensorsError {
         found: Vec<usize>,
         /// Its shape by the config.
         expected: Vec<usize>,
+        /// Which fields of the config say so.
+        fields: &'static str,
     },
     /// A number format other than f32 and bf16.
     #[error("tensor `{name}` is stored as {found}: convert it to F32 or BF16")]
@@ -58,42 +65,31 @@ pub enum TensorsError {
         /// Its format.
         found: String,
     },
-}
-
-/// Reads from the bytes of a file the tensors of `parameters`, each under `prefix` + its name, and nothing else under that
-/// prefix. Vectors come back as [1, D].
-pub fn read_tensors(
-    bytes: &[u8],
-    parameters: &[Param],
-    prefix: &str,
-    device: &Device,
-) -> Result<BTreeMap<String, Tensor<2>>, TensorsError> {
-    let file = SafeTensors::deserialize(bytes)?;
-    let expected: BTreeMap<&str, &Param> = parameters.iter().map(|it| (it.name.as_str(), it)).collect();
-    let mut names = file.names();
-    names.sort_unstable();
-    if let Some(unknown) =
-        names.iter().find(|name| name.strip_prefix(prefix).is_some_and(|it| !expected.contains_key(it)))
-    {
-        return Err(TensorsError::Unknown((*unknown).to_owned()));
-    }
-    let read = |(name, param): (&str, &Param)| {
-        let full_name = format!("{prefix}{name}");
-        let view = file.tensor(&full_name).map_err(|_| TensorsError::Missing(full_name.clone()))?;
-        if view.shape() != param.shape {
-            let (found, expected) = (view.shape().to_vec(), param.shape.clone());
-            return Err(TensorsError::Shape { name: full_name, found, expected });
-        }
-        let values: Vec<f32> = match view.dtype() {
-            Dtype::F32 => {
-                view.data().chunks_exact(4).map(|it| f32::from_le_bytes([it[0], it[1], it[2], it[3]])).collect()
-            }
-            Dtype::BF16 => view.data().chunks_exact(2).map(|it| bf16::from_le_bytes([it[0], it[1]]).to_f32()).collect(),
-            other => return Err(TensorsError::Dtype { name: full_name, found: format!("{other:?}") }),
-        };
-        Ok((name.to_owned(), Tensor::from_data(TensorData::new(values, param.rows_and_columns()), device)))
-    };
-    expected.into_iter().map(read).collect()
+    /// NaN, or infinite.
+    #[error("tensor `{name}` holds {found} at {index} (of {size}): train, copy or write it again")]
+    NotFinite {
+        /// Which tensor.
+        name: String,
+        /// The number.
+        found: f32,
+        /// Where the first of them stands, counted row by row from 0.
+        index: usize,
+        /// How many numbers there are.
+        size: usize,
+    },
+    /// Nothing could come of it.
+    #[error("tensor `{0}` holds nothing but zeros: train, copy or write it again")]
+    Zeros(String),
+    /// Finite, but what is computed with it need not be.
+    #[error(
+        "tensor `{name}` holds numbers up to {found:e}, with which a forward pass can leave the range of f32: train, copy or write it again"
+    )]
+    Huge {
+        /// Which tensor.
+        name: String,
+        /// Its largest number, without its sign.
+        found: f32,
+    },
 }
 
 /// What a file has: sets of tensors of the same parameters, each set under its prefix, and what its header says besides.

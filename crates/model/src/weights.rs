@@ -10,7 +10,9 @@ use collimate_schema::{Hash, Hasher, Seed};
 use rand::Rng;
 use rayon::prelude::*;
 
-use crate::tensors::{Stored, TensorFile, TensorsError, read_tensors};
+use crate::bounds;
+use crate::files::read_file;
+use crate::tensors::{Stored, TensorFile, TensorsError, open, read_values};
 use crate::{ConfigError, Ends, HfConfig, Param, Role, Shape, ShapeError};
 
 /// Named f32 tensors on a plain device, exactly those of [`Shape::parameters`]. Matrices are [out, in] as in Transformers;
@@ -39,9 +41,18 @@ pub enum WeightsError {
     /// The config does not describe a model of ours.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// The tensors are not those of the config, or cannot be written.
-    #[error(transparent)]
-    Tensors(#[from] TensorsError),
+    /// The tensors are not those of the config, cannot be computed with, or cannot be written.
+    #[error("model.safetensors: {0}")]
+    Tensors(#[source] TensorsError),
+}
+
+impl From<TensorsError> for WeightsError {
+    fn from(error: TensorsError) -> WeightsError {
+        match error {
+            TensorsError::Io { path, source } => WeightsError::Io { path, source },
+            other => WeightsError::Tensors(other),
+        }
+    }
 }
 
 impl Weights {
@@ -60,17 +71,31 @@ impl Weights {
     pub fn load(dir: &Path, device: &Device) -> Result<Weights, WeightsError> {
         let read = |name: &str| {
             let path = dir.join(name);
-            std::fs::read(&path).map_err(|source| WeightsError::Io { path, source })
+            read_file(&path).map_err(|source| WeightsError::Io { path, source })
         };
         Weights::from_bytes(&read("config.json")?, &read("model.safetensors")?, device)
     }
 
-    /// Reads a checkpoint from the bytes of its `config.json` and `model.safetensors`.
+    /// Reads a checkpoint from the bytes of its `config.json` and `model.safetensors`. What the config says is compared with
+    /// the header of the file before anything of such a size is made.
     pub fn from_bytes(config: &[u8], safetensors: &[u8], device: &Device) -> Result<Weights, WeightsError> {
-        let config = HfConfig::from_json(&String::from_utf8_lossy(config))?;
+        let config = HfConfig::from_json(config)?;
         let (shape, ends) = (config.shape()?, config.ends()?);
-        let tensors = read_tensors(safetensors, &shape.parameters(), "", device)?;
-        Ok(Weights { shape, ends, tensors })
+        let file = open(safetensors)?;
+        let n_layers = file.names().iter().filter(|it| it.ends_with(".input_layernorm.weight")).count();
+        if n_layers != shape.n_layers {
+            let (field, found) = ("num_hidden_layers", shape.n_layers.to_string());
+            let expected = format!("{n_layers}, as model.safetensors has that many layers");
+            return Err(ConfigError::Wrong { field, found, expected }.into());
+        }
+        let parameters = shape.parameters();
+        let values = read_values(&file, &parameters, "")?;
+        bounds::check(&shape, &parameters, &values)?;
+        let tensor = |(param, values): (Param, Vec<f32>)| {
+            let values = TensorData::new(values, param.rows_and_columns());
+            (param.name, Tensor::from_data(values, device))
+        };
+        Ok(Weights { shape, ends, tensors: parameters.into_iter().zip(values).map(tensor).collect() })
     }
 
     /// Writes a checkpoint directory: `config.json`, `model.safetensors`, and `others` by file name (the tokenizer, the
@@ -94,7 +119,7 @@ impl Weights {
                 std::fs::write(&path, bytes).map_err(io(&path))?;
             }
             let parameters = self.shape.parameters();
-            self.file(&parameters, stored).save(&partial.join("model.safetensors"))?;
+            self.model_file(&parameters, stored).save(&partial.join("model.safetensors"))?;
             std::fs::rename(&partial, dir).map_err(io(dir))
         };
         write_all().inspect_err(|_: &WeightsError| {
@@ -105,7 +130,12 @@ impl Weights {
 
     /// The bytes of `model.safetensors`.
     pub fn to_safetensors(&self, stored: Stored) -> Vec<u8> {
-        self.file(&self.shape.parameters(), stored).to_bytes()
+        self.model_file(&self.shape.parameters(), stored).to_bytes()
+    }
+
+    /// As others read it: Transformers refuses files that do not say which program's conventions they follow.
+    fn model_file<'a>(&'a self, parameters: &'a [Param], stored: Stored) -> TensorFile<'a> {
+        self.file(parameters, stored).with("format", "pt".to_owned())
     }
 
     fn file<'a>(&'a self, parameters: &'a [Param], stored: Stored) -> TensorFile<'a> {

@@ -172,6 +172,20 @@ fn one_request_that_cannot_be_sampled_does_not_end_the_others() {
 }
 
 #[test]
+fn fault_13_a_model_that_diverged_fails_the_request() {
+    let mut model = model();
+    model.weights.update(|param, tensor| if param.role == Role::Down { tensor * f32::NAN } else { tensor });
+    let engine = model.engine();
+    let wanted =
+        "this sampler cannot draw from logits that are not finite: its weights are damaged, or diverged in training";
+    for (_, reply) in engine.sample(requests(1.0, 8)).unwrap() {
+        assert_eq!(reply.unwrap_err().to_string(), wanted);
+    }
+    let error = engine.score(&Conversation::user("how"), &["no".to_owned()]).unwrap_err();
+    assert_eq!(error.to_string(), wanted);
+}
+
+#[test]
 fn a_name_that_stands_twice_is_said_before_anything_is_sampled() {
     let mut twice = requests(1.0, 8);
     twice[1].id = twice[0].id.clone();

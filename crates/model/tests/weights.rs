@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use collimate_model::{Ends, Heads, HfConfig, Param, Role, Shape, Stored, Weights, WeightsError};
+use collimate_model::{Ends, Heads, HfConfig, Param, Role, Shape, Stored, TensorFile, Weights, WeightsError};
 use collimate_schema::{Hash, Seed};
 use expect_test::{Expect, expect};
 
@@ -64,7 +64,9 @@ fn the_hash_covers_weights_config_and_other_files() {
     assert_ne!(weights.hash(&[]), weights.hash(&[b"tokenizer"]));
     let mut changed = fresh();
     changed.update(|param, tensor| if param.name == "model.norm.weight" { tensor * 1.001 } else { tensor });
-    let parts = [fresh().config().to_json().into_bytes(), fresh().to_safetensors(Stored::F32), b"tokenizer".to_vec()];
+    let parameters = weights.shape().parameters();
+    let tensors = TensorFile::new(&parameters, &[("", weights.tensors())], Stored::F32).to_bytes();
+    let parts = [weights.config().to_json().into_bytes(), tensors, b"tokenizer".to_vec()];
     assert_eq!(weights.hash(&[b"tokenizer"]), Hash::of_parts(parts.iter().map(Vec::as_slice)), "one tensor at a time");
     assert_ne!(weights.hash(&[]), changed.hash(&[]));
 }
@@ -112,40 +114,53 @@ fn broken_checkpoints_are_refused() {
     );
     check(
         &[("config.json", b"{"), ("model.safetensors", &tensors)],
-        expect!["config.json is not JSON: EOF while parsing an object at line 1 column 1"],
+        expect![
+            "config.json is not a JSON object, near `{`: EOF while parsing an object at line 1 column 1: copy or write it again"
+        ],
     );
     let torn = &tensors[..tensors.len() - 7];
     check(
         &[("config.json", json.as_bytes()), ("model.safetensors", torn)],
         expect![
-            "the weights are not a whole safetensors file (incomplete metadata, file not fully covered): copy or write the checkpoint again"
+            "model.safetensors: the weights are not a whole safetensors file (incomplete metadata, file not fully covered): copy or write the checkpoint again"
         ],
     );
     let deeper = with("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 3");
     check(
         &[("config.json", &deeper), ("model.safetensors", &tensors)],
         expect![
-            "tensor `model.layers.2.input_layernorm.weight` is missing: the file does not belong to this config.json"
+            "config.json: `num_hidden_layers` is 3, but must be 2, as model.safetensors has that many layers: correct it, or copy or write the file again"
         ],
     );
     let shallower = with("\"num_hidden_layers\": 2", "\"num_hidden_layers\": 1");
     check(
         &[("config.json", &shallower), ("model.safetensors", &tensors)],
         expect![
-            "tensor `model.layers.1.input_layernorm.weight` is unknown to this config.json: only tied, bias-free Llama checkpoints load"
+            "config.json: `num_hidden_layers` is 1, but must be 2, as model.safetensors has that many layers: correct it, or copy or write the file again"
+        ],
+    );
+    let mut renamed = tensors.clone();
+    let at = tensors.windows(12).position(|it| it == b"o_proj.weigh").expect("a tensor");
+    renamed[at] = b'0';
+    check(
+        &[("config.json", json.as_bytes()), ("model.safetensors", &renamed)],
+        expect![
+            "model.safetensors: tensor `model.layers.0.self_attn.0_proj.weight` is unknown to this config.json: only tied, bias-free Llama checkpoints load"
         ],
     );
     let wider = with("\"vocab_size\": 61", "\"vocab_size\": 62");
     check(
         &[("config.json", &wider), ("model.safetensors", &tensors)],
-        expect!["tensor `model.embed_tokens.weight` has shape [61, 24], config.json says [62, 24]"],
+        expect![
+            "model.safetensors: tensor `model.embed_tokens.weight` has shape [61, 24], config.json (vocab_size, hidden_size) says [62, 24]: the files are not of one checkpoint"
+        ],
     );
 }
 
 #[test]
 fn unsupported_configs_are_refused() {
     let refused = |from: &str, to: &str, expected: Expect| {
-        let config = HfConfig::from_json(&config().to_json().replace(from, to)).expect("JSON");
+        let config = HfConfig::from_json(config().to_json().replace(from, to)).expect("JSON");
         let error = config.shape().expect_err("must be refused");
         expected.assert_eq(&error.to_string());
     };
@@ -166,7 +181,9 @@ fn unsupported_configs_are_refused() {
     refused(
         "\"hidden_size\": 24",
         "\"hidden_size\": \"24\"",
-        expect!["config.json: `hidden_size` must be a positive integer: add it"],
+        expect![[
+            r#"config.json: `hidden_size` is "24", but must be a positive whole number: correct it, or copy or write the file again"#
+        ]],
     );
     refused(
         "\"num_key_value_heads\": 2",
@@ -184,7 +201,7 @@ fn unsupported_configs_are_refused() {
 
 #[test]
 fn a_config_reads_back() {
-    let read = HfConfig::from_json(&config().to_json()).expect("reads");
+    let read = HfConfig::from_json(config().to_json()).expect("reads");
     assert_eq!((read.shape().expect("a shape"), read.ends().expect("tokens")), (shape(), ENDS));
     assert_eq!(read, config());
 }

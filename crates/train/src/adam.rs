@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn::Tensor;
 use collimate_kernels::{AdamW, Moments, Muon, adamw_step, muon_step};
-use collimate_model::{Param, Role, Stored, TensorFile, TensorsError, read_tensors};
+use collimate_model::{Param, Role, Stored, TensorFile, TensorsError, read_file, read_tensors};
 
 use crate::gradient::{Gradients, StepError};
 use crate::learnable::Learnable;
@@ -121,7 +121,7 @@ impl Adam {
 
     /// Reads the state for `learnable` from `path`.
     pub fn load(path: &Path, learnable: &impl Learnable, cfg: AdamW, max_norm: f32) -> Result<Adam, AdamError> {
-        let bytes = std::fs::read(path).map_err(|source| AdamError::Io { path: path.to_owned(), source })?;
+        let bytes = read_file(path).map_err(|source| AdamError::Io { path: path.to_owned(), source })?;
         Adam::from_bytes(&bytes, learnable, cfg, max_norm)
     }
 }

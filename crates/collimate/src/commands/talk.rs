@@ -74,6 +74,7 @@ impl Speaker {
             }
             None => embedded::harbor_base(&device)?,
         };
+        model.notices().iter().for_each(|it| output::note(&format!("note: {it}")));
         let sampling = Sampling {
             top_k: args.top_k,
             top_p: args.top_p,

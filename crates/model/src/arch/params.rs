@@ -39,6 +39,19 @@ pub enum Role {
 }
 
 impl Role {
+    /// The fields of `config.json` that say its shape.
+    pub fn fields(self) -> &'static str {
+        match self {
+            Role::Embedding => "vocab_size, hidden_size",
+            Role::Norm => "hidden_size",
+            Role::Query => "num_attention_heads x head_dim, hidden_size",
+            Role::Key | Role::Value => "num_key_value_heads x head_dim, hidden_size",
+            Role::Out => "hidden_size, num_attention_heads x head_dim",
+            Role::Gate | Role::Up => "intermediate_size, hidden_size",
+            Role::Down => "hidden_size, intermediate_size",
+        }
+    }
+
     /// Whether it is a matrix inside a layer.
     pub fn is_of_layers(self) -> bool {
         !matches!(self, Role::Embedding | Role::Norm)

@@ -10,11 +10,13 @@
 //! text, and one that would render ordinary conversations differently is refused when a checkpoint is loaded.
 
 use collimate_schema::{Answer, Conversation, Malformed, Message, Parsed, Role, Stop, Thought, Turn};
-use minijinja::{Environment, context};
+use minijinja::context;
 use serde_json::{Value, json};
 
 use crate::chat::codec::{Codec, Piece, Thoughts, TurnPieces, Unrenderable};
+use crate::chat::template;
 use crate::chat::tokenizer::{Tokenizer, TokenizerError};
+use crate::json::parse;
 
 /// A token that only the template writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +100,9 @@ pub enum HarborError {
         "tokenizer.json holds `{0}` in its BPE vocabulary, where text could reach it: keep it in `added_tokens` only"
     )]
     ControlInVocabulary(&'static str),
+    /// Not JSON.
+    #[error("tokenizer_config.json cannot be read: {0}: copy or write the checkpoint again")]
+    Config(serde_json::Error),
     /// No template to lay conversations out with.
     #[error("tokenizer_config.json has no `chat_template`: write the checkpoint again")]
     NoTemplate,
@@ -136,7 +141,7 @@ impl Harbor {
     /// and without thoughts, the way this codec does.
     pub fn from_files(tokenizer: &[u8], tokenizer_config: &[u8]) -> Result<Harbor, HarborError> {
         let tokenizer = Tokenizer::from_bytes(tokenizer)?;
-        let file: Value = serde_json::from_slice(tokenizer_config).unwrap_or_default();
+        let file = parse(tokenizer_config).map_err(HarborError::Config)?;
         let harbor = Harbor::with(tokenizer, file["chat_template"].as_str().ok_or(HarborError::NoTemplate)?)?;
         harbor.check_template()?;
         Ok(harbor)
@@ -182,8 +187,7 @@ impl Harbor {
             .extend(turn.map(|turn| json!({ "role": "assistant", "thought": turn.thought, "content": turn.answer })));
         let variables =
             context! { messages, bos_token => Control::Bos.text(), add_generation_prompt => turn.is_none() };
-        let rendered = Environment::new().render_str(&self.jinja, variables);
-        rendered.map_err(|error| HarborError::Unrenderable(error.to_string()))
+        template::render(&self.jinja, variables).map_err(HarborError::Unrenderable)
     }
 
     /// The pieces as one string.

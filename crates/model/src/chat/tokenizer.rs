@@ -13,12 +13,27 @@ use serde_json::{Map, Value, json};
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::{OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer};
 
+use crate::json::parse;
+
 /// Why a `tokenizer.json` cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenizerError {
     /// Not the format.
     #[error("tokenizer.json cannot be read: {0}")]
     Unreadable(String),
+    /// Text would not come back as it went in.
+    #[error(
+        "tokenizer.json makes {found:?} of the text {text:?}: remove what changes text, such as a normalizer, or take the file of a checkpoint written by this program"
+    )]
+    Lossy {
+        /// What was encoded.
+        text: &'static str,
+        /// What that decodes to.
+        found: String,
+    },
+    /// What such an id decodes to would be a matter of chance.
+    #[error("tokenizer.json gives the id {0} to more than one token: copy or write the checkpoint again")]
+    SharedId(u32),
     /// A byte is missing.
     #[error("tokenizer.json has no token for byte {0:#04x}: not every text could be encoded")]
     NoByte(u8),
@@ -37,7 +52,15 @@ struct Inner {
     /// Ids and spellings of the control tokens.
     controls: Vec<(u32, String)>,
     vocab_size: usize,
+    notices: Vec<String>,
 }
+
+/// Texts that normalizers change, and that pre-tokenizers add to.
+const PROBES: [&str; 3] = [
+    "a",
+    " A  a\u{301}\u{e1}\u{fb01}\u{130}\u{ff21}\t\u{1f980}\r\n ",
+    "Zz 0123456789 !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
+];
 
 impl Tokenizer {
     /// A tokenizer in which each of `words`, with and without a space before it, is one token. A word that GPT-2's
@@ -84,12 +107,14 @@ impl Tokenizer {
         Tokenizer::from_bytes(file.to_string().as_bytes()).expect("a vocabulary of all bytes is complete")
     }
 
-    /// Reads a `tokenizer.json` that has every byte.
+    /// Reads a `tokenizer.json` that has every byte. What would have other programs cut, fill up or vary content when they are
+    /// told to is ignored, and is no part of the tokenizer; [`Tokenizer::notices`] says so.
     pub fn from_bytes(json: &[u8]) -> Result<Tokenizer, TokenizerError> {
         let unreadable = |error: &dyn std::fmt::Display| TokenizerError::Unreadable(error.to_string());
-        let json = std::str::from_utf8(json).map_err(|error| unreadable(&error))?.to_owned();
+        let mut file = parse(json).map_err(|error| unreadable(&error))?;
+        let notices = without_wishes(&mut file);
+        let json = if notices.is_empty() { String::from_utf8_lossy(json).into_owned() } else { file.to_string() };
         let full: tokenizers::Tokenizer = json.parse().map_err(|error| unreadable(&error))?;
-        let mut file: Value = serde_json::from_str(&json).map_err(|error| unreadable(&error))?;
         let added = file["added_tokens"].as_array().into_iter().flatten().filter_map(|it| it["content"].as_str());
         let controls = added.filter_map(|it| Some((full.token_to_id(it)?, it.to_owned()))).collect();
         file["added_tokens"] = json!([]);
@@ -98,11 +123,28 @@ impl Tokenizer {
         for (byte, symbol) in (0..=u8::MAX).zip(byte_alphabet()) {
             text.token_to_id(&symbol.to_string()).ok_or(TokenizerError::NoByte(byte))?;
         }
-        let vocab_size = full.get_vocab(true).into_values().max().map_or(0, |it| it as usize + 1);
-        Ok(Tokenizer(Arc::new(Inner { json, full, text, controls, vocab_size })))
+        let mut ids: Vec<u32> = full.get_vocab(true).into_values().collect();
+        ids.sort_unstable();
+        if let Some([shared, _]) = ids.array_windows().find(|[id, next]| id == next) {
+            return Err(TokenizerError::SharedId(*shared));
+        }
+        for probe in PROBES {
+            let decoded = text.encode_fast(probe, false).and_then(|it| full.decode(it.get_ids(), true));
+            let found = decoded.map_err(|error| unreadable(&error))?;
+            if found != probe {
+                return Err(TokenizerError::Lossy { text: probe, found });
+            }
+        }
+        let vocab_size = ids.last().map_or(0, |it| *it as usize + 1);
+        Ok(Tokenizer(Arc::new(Inner { json, full, text, controls, vocab_size, notices })))
     }
 
-    /// The file, byte for byte as it was read or built.
+    /// What of the file is ignored.
+    pub fn notices(&self) -> &[String] {
+        &self.0.notices
+    }
+
+    /// The file, byte for byte as it was read or built; without what is ignored.
     pub fn to_json(&self) -> &str {
         &self.0.json
     }
@@ -148,6 +190,18 @@ impl Inner {
     fn decode(&self, ids: &[u32], skip_controls: bool) -> String {
         self.full.decode(ids, skip_controls).expect("the byte-level decoder takes any tokens")
     }
+}
+
+/// Takes out of a `tokenizer.json` what is only to happen when a caller wishes it, and says what that was.
+fn without_wishes(file: &mut Value) -> Vec<String> {
+    let wishes =
+        [("/truncation", "cuts content"), ("/padding", "fills content up"), ("/model/dropout", "varies tokens")];
+    let mut take = |(path, does): (&str, &str)| {
+        let wish = file.pointer_mut(path).filter(|it| !it.is_null())?;
+        *wish = Value::Null;
+        Some(format!("tokenizer.json: `{}` is ignored: it {does}", path[1..].replace('/', ".")))
+    };
+    wishes.into_iter().filter_map(&mut take).collect()
 }
 
 /// The byte-level symbols of each pre-token of `text`.

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 
 use collimate_kernels::{CachedRow, logprob};
-use collimate_schema::{Completion, Malformed, Parsed, Request, RequestId, Sampled, Stop, Trace, Usage};
+use collimate_schema::{
+    Completion, Failure, Malformed, Parsed, RequestId, Sampled, Sampling, Seed, Stop, Trace, Usage,
+};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -22,18 +24,26 @@ const PROMPT_TOKENS: usize = 512;
 /// Memory for the blocks of prompts that nobody is using any more, bytes.
 const PREFIX_BYTES: usize = 256 << 20;
 
-/// A request on its way.
-pub(crate) struct Sequence {
-    pub(crate) request: Request,
+/// A request that waits: many may, so it has no more than it needs.
+pub(crate) struct Asked {
+    pub(crate) id: RequestId,
     pub(crate) prompt: Arc<[u32]>,
-    pub(crate) rng: ChaCha8Rng,
-    pub(crate) sampled: Vec<Sampled>,
-    /// How many of [`Codec::ends_thought`] a spent thought budget has put there.
-    pub(crate) n_forced: usize,
+    pub(crate) sampling: Sampling,
+    pub(crate) seed: Seed,
+    pub(crate) stop: Vec<String>,
     /// Where it goes when it is finished.
-    pub(crate) to: Sender<(RequestId, Completion)>,
+    pub(crate) to: Sender<(RequestId, Result<Completion, Failure>)>,
     /// Set when nobody waits for it any more.
     pub(crate) cancelled: Arc<AtomicBool>,
+}
+
+/// A request on its way.
+struct Sequence {
+    asked: Asked,
+    rng: ChaCha8Rng,
+    sampled: Vec<Sampled>,
+    /// How many of [`Codec::ends_thought`] a spent thought budget has put there.
+    n_forced: usize,
 }
 
 /// A prompt that is being read, for the sequences that continue it.
@@ -49,7 +59,7 @@ pub(crate) struct Batch {
     codec: Arc<dyn Codec>,
     n_rows: usize,
     prefixes: Prefixes,
-    waiting: VecDeque<Sequence>,
+    waiting: VecDeque<Asked>,
     prefills: Vec<Prefill>,
     live: Vec<Sequence>,
     rows: Vec<CachedRow>, // one for each of `live`
@@ -68,12 +78,12 @@ impl Batch {
     }
 
     /// Works on what comes in, in the order in which it comes, until nobody can send more.
-    pub(crate) fn serve(mut self, inbox: &Receiver<Vec<Sequence>>) {
+    pub(crate) fn serve(mut self, inbox: &Receiver<Vec<Asked>>) {
         loop {
             let is_idle = self.live.is_empty() && self.prefills.is_empty() && self.waiting.is_empty();
             let more = if is_idle { inbox.recv().map_err(|_| TryRecvError::Disconnected) } else { inbox.try_recv() };
             match more {
-                Ok(sequences) => self.waiting.extend(sequences),
+                Ok(asked) => self.waiting.extend(asked),
                 Err(TryRecvError::Disconnected) if is_idle => return,
                 // On one of the threads that compute: the others are then never waited for from outside.
                 Err(_) => rayon::scope(|_| self.step()),
@@ -121,8 +131,9 @@ impl Batch {
 
     /// Drops what nobody waits for.
     fn forget_cancelled(&mut self) {
-        let wanted = |it: &Sequence| !it.cancelled.load(Ordering::Relaxed);
-        self.waiting.retain(wanted);
+        let is_awaited = |it: &Asked| !it.cancelled.load(Ordering::Relaxed);
+        let wanted = |it: &Sequence| is_awaited(&it.asked);
+        self.waiting.retain(is_awaited);
         for prefill in &mut self.prefills {
             prefill.samples.retain(wanted);
         }
@@ -145,7 +156,7 @@ impl Batch {
                 return;
             }
             let n = self.waiting.iter().take(n_free).take_while(|it| it.prompt == prompt).count();
-            let samples = self.waiting.drain(..n).collect();
+            let samples = self.waiting.drain(..n).map(Sequence::new).collect();
             let prefill = Prefill { row: self.decoder.row(known), prompt, samples };
             n_free -= n;
             n_tokens += unread(&prefill);
@@ -174,26 +185,30 @@ impl Batch {
     /// Sends finished sequences to where they are awaited.
     fn let_go(&mut self) {
         for index in (0..self.live.len()).rev() {
-            if let Some(stop) = self.live[index].stop(&*self.codec) {
+            if let Some(end) = self.live[index].end(&*self.codec) {
                 let sequence = self.live.swap_remove(index);
                 self.decoder.recycle(self.rows.swap_remove(index));
-                let to = sequence.to.clone();
-                let _ = to.send(sequence.complete(&*self.codec, stop)); // nobody may be waiting any more
+                let (id, to) = (sequence.asked.id.clone(), sequence.asked.to.clone());
+                let _ = to.send((id, end.map(|stop| sequence.complete(&*self.codec, stop)))); // nobody may be waiting any more
             }
         }
     }
 }
 
 impl Sequence {
+    fn new(asked: Asked) -> Sequence {
+        Sequence { rng: asked.seed.rng(), sampled: Vec::new(), n_forced: 0, asked }
+    }
+
     /// One more token, unless it has all it may have.
     fn draw(&mut self, logits: &[f32], codec: &dyn Codec) {
-        if self.sampled.len() < self.request.sampling.max_tokens as usize {
+        if self.sampled.len() < self.asked.sampling.max_tokens as usize {
             let sampled = match self.forced(codec) {
                 Some(token) => {
                     self.n_forced += 1;
                     Sampled { token, logprob: logprob(logits, token) }
                 }
-                None => draw(logits, &self.request.sampling, self.barred(codec), &mut self.rng),
+                None => draw(logits, &self.asked.sampling, self.barred(codec), &mut self.rng),
             };
             self.sampled.push(sampled);
         }
@@ -201,7 +216,7 @@ impl Sequence {
 
     /// The token that a spent thought budget puts in place of a sample: the next of those that end the thought.
     fn forced(&self, codec: &dyn Codec) -> Option<u32> {
-        let budget = self.request.sampling.thought_budget? as usize;
+        let budget = self.asked.sampling.thought_budget? as usize;
         let is_spent = || codec.open_thought(&self.tokens()).is_some_and(|n_thought| n_thought >= budget);
         let next = codec.ends_thought().get(self.n_forced).copied();
         if self.n_forced > 0 || is_spent() { next } else { None }
@@ -213,13 +228,21 @@ impl Sequence {
         if self.n_forced > 0 { codec.never_in_answer() } else { &[] }
     }
 
+    /// How this sequence ends, if it does.
+    fn end(&self, codec: &dyn Codec) -> Option<Result<Stop, Failure>> {
+        match self.sampled.last() {
+            Some(last) if !last.logprob.is_finite() => Some(Err(not_finite())),
+            _ => self.stop(codec).map(Ok),
+        }
+    }
+
     /// Why this sequence is finished, if it is.
     fn stop(&self, codec: &dyn Codec) -> Option<Stop> {
         if self.sampled.last().is_some_and(|it| codec.stops().contains(&it.token)) {
             Some(Stop::EndOfTurn)
         } else if self.says_a_stop_text(codec) {
             Some(Stop::Text)
-        } else if self.sampled.len() >= self.request.sampling.max_tokens as usize {
+        } else if self.sampled.len() >= self.asked.sampling.max_tokens as usize {
             Some(Stop::Length)
         } else {
             None
@@ -227,7 +250,7 @@ impl Sequence {
     }
 
     fn says_a_stop_text(&self, codec: &dyn Codec) -> bool {
-        let stops = &self.request.stop;
+        let stops = &self.asked.stop;
         let answer = || codec.answer_so_far(&self.tokens());
         !stops.is_empty() && answer().is_some_and(|answer| stops.iter().any(|it| answer.contains(it)))
     }
@@ -236,25 +259,32 @@ impl Sequence {
         self.sampled.iter().map(|it| it.token).collect()
     }
 
-    fn complete(self, codec: &dyn Codec, stop: Stop) -> (RequestId, Completion) {
+    fn complete(self, codec: &dyn Codec, stop: Stop) -> Completion {
         let mut parsed = codec.parse(&self.tokens(), stop);
         if let (Stop::Text, Parsed::Turn(turn)) = (stop, &mut parsed) {
             let answer = &mut turn.answer.0;
-            answer.truncate(self.request.stop.iter().filter_map(|it| answer.find(it)).min().unwrap_or(answer.len()));
+            answer.truncate(self.asked.stop.iter().filter_map(|it| answer.find(it)).min().unwrap_or(answer.len()));
             if answer.trim().is_empty() {
                 parsed = Parsed::Malformed(Malformed::EmptyAnswer);
             }
         }
-        let usage = Some(Usage { read: self.prompt.len() as u64, written: self.sampled.len() as u64 });
-        let trace = Trace::Tokens { prompt: self.prompt.to_vec(), sampled: self.sampled };
-        (self.request.id, Completion { trace, parsed, stop, usage })
+        let usage = Some(Usage { read: self.asked.prompt.len() as u64, written: self.sampled.len() as u64 });
+        let trace = Trace::Tokens { prompt: self.asked.prompt.to_vec(), sampled: self.sampled };
+        Completion { trace, parsed, stop, usage }
     }
+}
+
+/// What is said where a model has no distribution to draw from.
+pub(crate) fn not_finite() -> Failure {
+    Failure::Unsupported(
+        "draw from logits that are not finite: its weights are damaged, or diverged in training".to_owned(),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use collimate_schema::{Answer, Conversation, PromptId, Sampling, Seed, Thought, Turn};
+    use collimate_schema::{Answer, PromptId, Thought, Turn};
 
     use crate::chat::harbor::Harbor;
 
@@ -263,21 +293,17 @@ mod tests {
     }
 
     fn sequence(sampling: Sampling, stop: &[&str], sampled: &[u32]) -> Sequence {
-        Sequence {
-            request: Request {
-                id: RequestId::new("test", &PromptId("0".to_owned())),
-                conversation: Conversation::user("hello"),
-                sampling,
-                seed: Seed(0),
-                stop: stop.iter().map(|&it| it.to_owned()).collect(),
-            },
+        let asked = Asked {
+            id: RequestId::new("test", &PromptId("0".to_owned())),
             prompt: Arc::from([1]),
-            rng: Seed(0).rng(),
-            sampled: sampled.iter().map(|token| Sampled { token: *token, logprob: 0.0 }).collect(),
-            n_forced: 0,
+            sampling,
+            seed: Seed(0),
+            stop: stop.iter().map(|&it| it.to_owned()).collect(),
             to: std::sync::mpsc::channel().0,
             cancelled: Arc::default(),
-        }
+        };
+        let sampled = sampled.iter().map(|token| Sampled { token: *token, logprob: 0.0 }).collect();
+        Sequence { sampled, ..Sequence::new(asked) }
     }
 
     #[test]
@@ -289,7 +315,7 @@ mod tests {
         let stopped = |stop: &[&str], tokens: &[u32]| {
             let sequence = sequence(Sampling::at(1.0, 50), stop, tokens);
             let stop = sequence.stop(&*codec)?;
-            Some((stop, sequence.complete(&*codec, stop).1.parsed.turn().map(|it| it.answer.0.clone())))
+            Some((stop, sequence.complete(&*codec, stop).parsed.turn().map(|it| it.answer.0.clone())))
         };
         assert_eq!(stopped(&["no harbor"], &tokens), Some((Stop::Text, Some("sorry ".to_owned()))));
         assert_eq!(
