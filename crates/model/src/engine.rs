@@ -21,7 +21,7 @@ use collimate_schema::{
 };
 
 use crate::chat::codec::{Codec, EncodedTurn, Unrenderable};
-use crate::engine::batch::{Asked, Batch, not_finite};
+use crate::engine::batch::{Asked, Batch};
 use crate::{Decoder, Transformer};
 
 /// Samples from one state of one transformer.
@@ -175,7 +175,7 @@ impl Sampler for Engine {
             logits.zip(&tokens[*first..]).map(|(logits, token)| f64::from(logprob(logits, *token))).sum()
         });
         let scores: Vec<f64> = scores.collect();
-        if scores.iter().all(|it| it.is_finite()) { Ok(scores) } else { Err(not_finite()) }
+        if scores.iter().all(|it| it.is_finite()) { Ok(scores) } else { Err(Failure::NotFinite) }
     }
 }
 

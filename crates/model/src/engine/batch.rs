@@ -231,7 +231,7 @@ impl Sequence {
     /// How this sequence ends, if it does.
     fn end(&self, codec: &dyn Codec) -> Option<Result<Stop, Failure>> {
         match self.sampled.last() {
-            Some(last) if !last.logprob.is_finite() => Some(Err(not_finite())),
+            Some(last) if !last.logprob.is_finite() => Some(Err(Failure::NotFinite)),
             _ => self.stop(codec).map(Ok),
         }
     }
@@ -272,13 +272,6 @@ impl Sequence {
         let trace = Trace::Tokens { prompt: self.asked.prompt.to_vec(), sampled: self.sampled };
         Completion { trace, parsed, stop, usage }
     }
-}
-
-/// What is said where a model has no distribution to draw from.
-pub(crate) fn not_finite() -> Failure {
-    Failure::Unsupported(
-        "draw from logits that are not finite: its weights are damaged, or diverged in training".to_owned(),
-    )
 }
 
 #[cfg(test)]
