@@ -206,12 +206,12 @@ mod tests {
                     n_held += u32::from((found.low()..=found.high()).contains(&truth));
                 }
                 let share = f64::from(n_held) / f64::from(N_TRIALS);
-                assert!(share > 0.93, "kind {kind}, {n} values, chance {chance}: {share}");
+                assert!(share > 0.92, "kind {kind}, {n} values, chance {chance}: {share}");
             }
         }
     }
 
-    const N_TRIALS: u32 = 400;
+    const N_TRIALS: u32 = 200;
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
