@@ -43,6 +43,9 @@ pub struct Shape {
     pub tokens: usize,
 }
 
+/// With gradients and moments, 16 bytes each.
+const MOST_PARAMETERS: f64 = 2e9;
+
 impl std::str::FromStr for Shape {
     type Err = String;
 
@@ -64,6 +67,13 @@ impl std::str::FromStr for Shape {
         };
         if hidden % heads != 0 || heads % kv_heads != 0 || (hidden / heads) % 2 != 0 {
             return Err(format!("`{name}`: D must be a multiple of H, H of K, and D / H even"));
+        }
+        let sizes = [hidden, layers, heads, kv_heads, ffn, vocabulary].map(|it| it as f64);
+        let n_parameters = sizes[0] * (sizes[1] * (4.0 * sizes[0] + 3.0 * sizes[4]) + 2.0 * sizes[5]);
+        if n_parameters > MOST_PARAMETERS {
+            return Err(format!(
+                "`{name}` is {n_parameters:.1e} parameters: at most {MOST_PARAMETERS:.0e} are measured"
+            ));
         }
         let (batch, tokens) = (rest.first().copied().unwrap_or(8), rest.get(1).copied().unwrap_or(256));
         Ok(Shape { hidden, layers, heads, kv_heads, ffn, vocabulary, batch, tokens })

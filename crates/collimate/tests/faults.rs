@@ -5,8 +5,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
 fn command(dir: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_collimate"));
@@ -77,7 +79,14 @@ fn fault_18_flags_out_of_range_are_usage_errors() {
         let (said, code) = complaint(dir.path(), &["sample", "hello", &format!("{flag}={value}")]);
         assert!(code == 2 && said.contains(problem), "{flag} {value}: {said}");
     }
-    for flag in ["--rounds=0", "--batch=0", "--tokens=0", "--tokens=99999999999999999999"] {
+    for flag in [
+        "--rounds=0",
+        "--batch=0",
+        "--tokens=0",
+        "--tokens=99999999999999999999",
+        "--shape=65536,1000,64,64,65536,1000000",
+        "--shape=0,1,1,1,1,1",
+    ] {
         assert_eq!(complaint(dir.path(), &["bench", "train", flag]).1, 2, "{flag}");
     }
 }
@@ -262,29 +271,54 @@ fn fault_28_a_plan_can_be_read_by_programs_and_keys_are_explained() {
     assert!(code == 2 && said.contains("did you mean"), "{said}");
 }
 
-/// One small run for all that can be tried on a finished one.
-#[test]
-fn fault_29_30_33_a_finished_run_is_verified_mended_and_says_what_is_next() {
+/// A finished run, made once.
+static FINISHED: LazyLock<(TempDir, String)> = LazyLock::new(|| {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("mine.toml"), "base = \"tiny\"\narms = [\"sft_rl\"]\n[rl]\npasses = 2\nkl = 0.1\n")
-        .unwrap();
-    let args = ["quickstart", "--config", "mine.toml", "--out", "run", "-q"];
-    let finish = |more: &[&str]| {
-        let output = collimate(dir.path(), &[&args[..], more].concat());
-        assert!(output.status.success(), "{}", text(&output.stderr));
-        text(&output.stdout)
-    };
-    let table = finish(&[]);
-    for next in ["run/card.html", "collimate chat --model run/seed-1/sft-rl/model", "collimate verify run"] {
-        assert!(table.contains(next), "{table}");
-    }
-    let model = dir.path().join("run/seed-1/sft-rl/model");
-    assert!(model.join("config.json").exists(), "where it says the model is");
-    assert!(text(&collimate(dir.path(), &["show", "--help"]).stdout).contains("seed-1/data/graded.jsonl"));
-    assert!(collimate(dir.path(), &["show", "run", "seed-1/data/graded.jsonl"]).status.success());
-    assert!(collimate(dir.path(), &["verify", "run"]).status.success());
+    fs::write(dir.path().join("mine.toml"), CONFIG).unwrap();
+    let table = finish(dir.path(), &[]);
+    (dir, table)
+});
+const CONFIG: &str = "base = \"tiny\"\narms = [\"sft_rl\"]\n[rl]\npasses = 2\nkl = 0.1\n";
+const AGAIN: [&str; 6] = ["quickstart", "--config", "mine.toml", "--out", "run", "-q"];
 
-    // Fault 25: every pass of an RL step is in the metrics, and the curve shows the highest divergence.
+/// Its command, until it succeeds; what that prints.
+fn finish(dir: &Path, more: &[&str]) -> String {
+    let output = collimate(dir, &[&AGAIN[..], more].concat());
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// A copy of the finished run, and its table.
+fn finished() -> (TempDir, &'static str) {
+    let (made, table) = &*FINISHED;
+    let dir = tempfile::tempdir().unwrap();
+    copy(made.path(), dir.path());
+    (dir, table)
+}
+
+fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).unwrap().flatten() {
+        let to = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            fs::create_dir(&to).unwrap();
+            copy(&entry.path(), &to);
+        } else {
+            fs::copy(entry.path(), &to).unwrap();
+        }
+    }
+}
+
+fn lineage(dir: &Path) -> String {
+    fs::read_to_string(dir.join("run/lineage.jsonl")).unwrap()
+}
+
+fn is_sound(dir: &Path) -> bool {
+    collimate(dir, &["verify", "run"]).status.success()
+}
+
+#[test]
+fn fault_25_every_pass_of_an_rl_step_is_in_the_metrics() {
+    let (dir, _) = finished();
     let scalars = fs::read_to_string(dir.path().join("run/metrics/seed-1/sft-rl/scalars.jsonl")).unwrap();
     let rows: Vec<Value> = scalars.lines().map(|it| serde_json::from_str(it).unwrap()).collect();
     let curve = fs::read(dir.path().join("run/seed-1/sft-rl-curve.json")).unwrap();
@@ -292,75 +326,97 @@ fn fault_29_30_33_a_finished_run_is_verified_mended_and_says_what_is_next() {
     assert_eq!(rows.len(), 2);
     for (row, point) in rows.iter().zip(curve.as_array().unwrap()) {
         let [first, second] = ["kl", "pass-2/kl"].map(|it| row[it].as_f64().unwrap());
-        assert_eq!(point["kl"].as_f64().unwrap(), first.max(second));
+        assert_eq!(point["kl"].as_f64().unwrap(), first.max(second), "the curve shows the highest");
         assert!(row["pass-2/ratio_drift"].as_f64().is_some() && row["pass-2/entropy"].as_f64().is_some());
     }
+}
 
-    // Fault 37: going on leaves no second record of what is done.
-    let lineage = || fs::read_to_string(dir.path().join("run/lineage.jsonl")).unwrap();
-    let before = lineage();
-    assert_eq!(finish(&[]), table, "it is done");
-    assert_eq!(lineage(), before);
-    let proofs: Vec<&str> =
-        before.lines().filter(|it| it.contains("{\"name\":\"seed-1/sft-mask-proof.json\"")).collect();
-    assert_eq!(proofs.len(), 1);
-
+#[test]
+fn fault_29_a_finished_run_is_verified_when_it_is_shown_or_given_again() {
+    let (dir, table) = finished();
     let show = |more: &[&str]| {
         let output = collimate(dir.path(), &[&["show", "run"], more].concat());
         (text(&output.stdout), text(&output.stderr), output.status.code().unwrap())
     };
+    assert!(is_sound(dir.path()));
     for name in ["table.txt", "card.html", "seed-1/sft/model/config.json"] {
         let file = dir.path().join("run").join(name);
         let whole = fs::read(&file).unwrap();
         fs::write(&file, [&whole[..], b" "].concat()).unwrap();
         let artefact = name.split("/model").next().unwrap();
         let (_, said, code) = show(&[]);
-        assert!(
-            code == if name == "table.txt" { 1 } else { 3 } && said.contains(&format!("changed  {artefact}:")),
-            "{said}"
-        );
+        let wanted = if name == "table.txt" { 1 } else { 3 };
+        assert!(code == wanted && said.contains(&format!("changed  {artefact}:")), "{said}");
         let (said, code) = complaint(dir.path(), &["verify", "run"]);
         assert_eq!(code, 3, "{said}");
-        let (said, code) = complaint(dir.path(), &args);
+        let (said, code) = complaint(dir.path(), &AGAIN);
         assert!(code == 1 && said.contains(&format!("changed  {artefact}:")), "{said}");
         fs::write(&file, &whole).unwrap();
     }
     let (shown, said, code) = show(&["results.json"]);
     assert!(code == 0 && said.is_empty() && shown.contains("evaluations"), "{said}");
+    assert_eq!(finish(dir.path(), &[]), table);
+}
 
-    // What is missing is made again, the same; here and with --json.
+#[test]
+fn fault_30_what_is_missing_is_made_again_the_same() {
+    let (dir, table) = finished();
     for name in ["results.json", "exam.jsonl", "seed-1/exam/sft_rl.jsonl"] {
         let file = dir.path().join("run").join(name);
         let whole = fs::read(&file).unwrap();
         fs::remove_file(&file).unwrap();
-        let (said, code) = complaint(dir.path(), &["verify", "run"]);
-        assert_eq!((said.as_str(), code), ("", 3));
+        assert_eq!(complaint(dir.path(), &["verify", "run"]), (String::new(), 3));
         if name == "results.json" {
-            serde_json::from_str::<Value>(&finish(&["--json"])).unwrap();
+            serde_json::from_str::<Value>(&finish(dir.path(), &["--json"])).unwrap();
         } else {
-            assert_eq!(finish(&[]), table);
+            assert_eq!(finish(dir.path(), &[]), table);
         }
         assert!(fs::read(&file).unwrap() == whole, "{name}");
     }
-    assert!(collimate(dir.path(), &["verify", "run"]).status.success());
+    assert!(is_sound(dir.path()));
+}
 
-    // Another setting: refused, or taken up, which makes again only what reads it.
-    let config = "base = \"tiny\"\narms = [\"sft_rl\"]\n[rl]\npasses = 1\n";
-    fs::write(dir.path().join("mine.toml"), config).unwrap();
-    let (said, code) = complaint(dir.path(), &args);
+#[test]
+fn another_setting_is_refused_or_taken_up_and_makes_again_what_reads_it() {
+    let (dir, _) = finished();
+    fs::write(dir.path().join("mine.toml"), CONFIG.replace("passes = 2", "passes = 1")).unwrap();
+    let (said, code) = complaint(dir.path(), &AGAIN);
     assert!(
         code == 1 && said.contains("recipe.rl.passes is 2 there, 1 here") && said.contains("--reconfigure"),
         "{said}"
     );
-    let n_before = lineage().lines().count();
-    finish(&["--reconfigure"]);
-    let made: Vec<String> = lineage().lines().skip(n_before).map(str::to_owned).collect();
-    assert!(made.iter().any(|it| it.contains("{\"name\":\"seed-1/sft-rl\"")));
+    let n_before = lineage(dir.path()).lines().count();
+    finish(dir.path(), &["--reconfigure"]);
+    let made: Vec<String> = lineage(dir.path()).lines().skip(n_before).map(str::to_owned).collect();
+    assert!(made.iter().any(|it| it.starts_with("{\"name\":\"seed-1/sft-rl\"")));
     let is_before = |it: &String| {
         ["seed-1/sft\"", "seed-1/data/"].iter().any(|name| it.starts_with(&format!("{{\"name\":\"{name}")))
     };
     assert!(!made.iter().any(is_before), "{made:?}");
-    assert!(collimate(dir.path(), &["verify", "run"]).status.success());
+    assert!(is_sound(dir.path()));
+}
+
+#[test]
+fn fault_33_a_finished_run_says_where_the_model_is_and_what_is_next() {
+    let (dir, table) = finished();
+    for next in ["run/card.html", "collimate chat --model run/seed-1/sft-rl/model", "collimate verify run"] {
+        assert!(table.contains(next), "{table}");
+    }
+    let said = collimate(dir.path(), &["sample", "hello", "--max-tokens", "4", "--model", "run/seed-1/sft-rl/model"]);
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let help = text(&collimate(dir.path(), &["show", "--help"]).stdout);
+    assert!(help.contains("seed-1/data/graded.jsonl"), "{help}");
+    assert!(collimate(dir.path(), &["show", "run", "seed-1/data/graded.jsonl"]).status.success());
+}
+
+#[test]
+fn fault_37_going_on_leaves_no_second_record_of_what_is_done() {
+    let (dir, table) = finished();
+    let before = lineage(dir.path());
+    assert_eq!(finish(dir.path(), &[]), table);
+    assert_eq!(lineage(dir.path()), before);
+    let of_proof = |it: &&str| it.starts_with("{\"name\":\"seed-1/sft-mask-proof.json\"");
+    assert_eq!(before.lines().filter(of_proof).count(), 1);
 }
 
 #[test]

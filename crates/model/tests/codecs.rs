@@ -112,7 +112,7 @@ fn what_the_template_does_not_lay_out_is_refused() {
 }
 
 #[test]
-fn a_thought_budget_ends_the_thought_with_all_its_tokens() {
+fn fault_17_a_thought_budget_ends_the_thought_with_all_its_tokens() {
     let model = model(ChatMl::new(WORDS, true));
     let end = model.codec.ends_thought();
     assert!(end.len() > 2);

@@ -176,8 +176,7 @@ fn fault_13_a_model_that_diverged_fails_the_request() {
     let mut model = model();
     model.weights.update(|param, tensor| if param.role == Role::Down { tensor * f32::NAN } else { tensor });
     let engine = model.engine();
-    let wanted =
-        "this sampler cannot draw from logits that are not finite: its weights are damaged, or diverged in training";
+    let wanted = "the model's probabilities are not finite: its weights are broken, or its training diverged";
     for (_, reply) in engine.sample(requests(1.0, 8)).unwrap() {
         assert_eq!(reply.unwrap_err().to_string(), wanted);
     }

@@ -1,21 +1,16 @@
 //! Damaged checkpoints: whatever their bytes are, loading one says no, or gives a model that computes finite numbers. It never
-//! panics, and never takes long. `COLLIMATE_FUZZ_SECONDS` says for how long to look; an input is made from its number alone.
+//! panics, and never takes long.
 
 mod damage;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
 
 use burn::tensor::Device;
+use collimate_fuzz::search;
 use collimate_model::{Codec, Decoder, Ends, Files, Harbor, Heads, Model, Shape, Stored, Weights};
 use collimate_schema::{Conversation, Failure, PromptId, Request, RequestId, Sampler, Sampling, Seed};
 
 use damage::{Checkpoint, damaged};
-
-/// The longest that an input may take.
-const LONGEST: Duration = Duration::from_secs(5);
 
 /// The files that the program itself writes for a tiny model.
 fn written(stored: Stored) -> Checkpoint {
@@ -82,47 +77,13 @@ fn loads(Checkpoint([config, weights, tokenizer, tokenizer_config]): &Checkpoint
     true
 }
 
-/// The most memory that this process has had, bytes; 0 where the system does not say.
-fn peak_resident() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse::<u64>().map_or(0, |it| it << 10)
-}
-
 #[test]
-#[expect(clippy::print_stderr, reason = "how much was tried is worth seeing")]
 fn damage_is_refused_or_computes_finite_numbers() {
-    let seconds = std::env::var("COLLIMATE_FUZZ_SECONDS").ok().and_then(|it| it.parse().ok()).unwrap_or(2);
-    let end = Instant::now() + Duration::from_secs(seconds);
     let seeds = [Stored::F32, Stored::Bf16].map(written);
     assert!(seeds.iter().all(loads), "undamaged");
-    let (to, from) = channel();
-    let worker = std::thread::spawn(move || {
-        for index in 0_u64.. {
-            let input = damaged(&seeds, Seed(index));
-            let done = catch_unwind(AssertUnwindSafe(|| loads(&input)));
-            if to.send((index, done.map_err(|_| ()))).is_err() {
-                return;
-            }
-        }
-    });
-    let (mut n_done, mut n_loaded) = (0, 0);
-    while Instant::now() < end {
-        match from.recv_timeout(LONGEST) {
-            Ok((_, Ok(has_loaded))) => n_loaded += u64::from(has_loaded),
-            Ok((index, Err(()))) => panic!("damage number {index}: see the panic above"),
-            Err(RecvTimeoutError::Timeout) => panic!("damage number {n_done} takes longer than {LONGEST:?}"),
-            Err(RecvTimeoutError::Disconnected) => unreachable!("it works until nobody listens"),
-        }
-        n_done += 1;
-    }
-    drop(from);
-    worker.join().unwrap();
+    let (n_tried, n_taken) = search(move |number| loads(&damaged(&seeds, Seed(number))));
     assert!(
-        n_loaded > 0 && n_loaded < n_done,
-        "{n_loaded} of {n_done} load: most damage must be found, not all matters"
+        n_taken > 0 && n_taken < n_tried,
+        "{n_taken} of {n_tried} load: most damage must be found, not all matters"
     );
-    let peak = peak_resident();
-    assert!(peak < 1 << 30, "{} MiB were in use at once", peak >> 20);
-    eprintln!("{n_done} damaged checkpoints, {n_loaded} of them load");
 }

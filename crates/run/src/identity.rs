@@ -19,6 +19,7 @@ pub(crate) const CONFIG: &str = "config.json";
 
 /// The content of `config.json`.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Identity {
     pub(crate) recipe: String,
     pub(crate) hash: Hash,

@@ -54,6 +54,9 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
+/// Activations of so many positions are in memory together.
+const MOST_POSITIONS: usize = 1 << 22;
+
 fn count(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n @ 1..=1_000_000) => Ok(n),
@@ -83,6 +86,10 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     anyhow::ensure!(
         batch > 0 && (1..=context).contains(&tokens),
         "cannot measure {batch} sequences of {tokens} tokens: give at least one sequence, of 1 to {context} tokens"
+    );
+    anyhow::ensure!(
+        batch.saturating_mul(tokens) <= MOST_POSITIONS,
+        "cannot measure {batch} sequences of {tokens} tokens at once: together they are more than {MOST_POSITIONS}"
     );
     let report = match args.work {
         Work::Train => bench::train(learner, args.rounds)?,

@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_a_budget_began_opens_nothing_more() {
+    fn fault_17_an_answer_that_a_budget_began_opens_nothing_more() {
         let codec = harbor();
         let [think, answer] = ["<|think|>", "<|answer|>"].map(|it| codec.tokenizer().control(it).expect("one of its"));
         let a = codec.tokenizer().encode("a")[0];
