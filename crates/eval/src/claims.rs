@@ -4,28 +4,16 @@
 //! and fails if one does; what the numbers leave open is unclear, and what was not run is not tested.
 
 mod comparison;
+mod ruling;
 
 use serde::{Deserialize, Serialize};
 
 pub use comparison::Comparison;
-use comparison::compare;
+use comparison::{compare, find};
+pub use ruling::Ruling;
 
 use crate::evaluation::Evaluation;
 use crate::papers::{Paper, Test};
-
-/// What the numbers say of a claim or of one comparison.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Ruling {
-    /// It held.
-    Held,
-    /// It did not.
-    NotHeld,
-    /// The numbers do not tell; why.
-    Unclear(String),
-    /// What it needs was not run; what.
-    NotTested(String),
-}
 
 /// A claim with what the paper reported, what we found, and what follows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -86,10 +74,6 @@ fn all_of(comparisons: &[Comparison]) -> Ruling {
         Some(why) => Ruling::Unclear(why),
         None => Ruling::Held,
     }
-}
-
-fn find<'e>(evaluations: &'e [Evaluation], arm: &str) -> Option<&'e Evaluation> {
-    evaluations.iter().find(|it| it.arm == arm)
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use collimate_schema::Hash;
 use serde::{Deserialize, Serialize};
 
-use super::{Ruling, find};
+use super::ruling::Ruling;
 use crate::evaluation::Evaluation;
 use crate::papers::{Paper, Question, Test};
 use crate::stats::{Estimate, Measure, percent};
@@ -31,6 +31,11 @@ pub struct Comparison {
     pub ruling: Ruling,
     /// Hashes of the artefacts behind both arms.
     pub evidence: Vec<Hash>,
+}
+
+/// The arm of this name, if it was run.
+pub(super) fn find<'e>(evaluations: &'e [Evaluation], arm: &str) -> Option<&'e Evaluation> {
+    evaluations.iter().find(|it| it.arm == arm)
 }
 
 /// `None` if an arm is missing.
