@@ -150,15 +150,15 @@ fn hash_file(path: &Path, hasher: &mut Hasher) -> Result<(), RunError> {
     }
 }
 
-/// All files below `folder`, sorted.
+/// All files below `folder`, sorted. A link is one of them, and is not followed: it may lead back here.
 pub(crate) fn files_below(folder: &Path) -> Result<Vec<PathBuf>, RunError> {
     let mut files = Vec::new();
-    for entry in fs::read_dir(folder).map_err(|source| RunError::io("read", folder, source))? {
-        let path = entry.map_err(|source| RunError::io("read", folder, source))?.path();
-        if path.is_dir() {
-            files.extend(files_below(&path)?);
-        } else {
-            files.push(path);
+    let failed = |source| RunError::io("read", folder, source);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        match entry.file_type().map_err(failed)?.is_dir() {
+            true => files.extend(files_below(&entry.path())?),
+            false => files.push(entry.path()),
         }
     }
     files.sort();

@@ -4,14 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use collimate_model::{Compute, Model};
-use collimate_run::{Fault, RunFolder};
 use collimate_schema::Hash;
 use serde::Serialize;
 
 use super::Exit;
 use super::next::next_steps;
 use super::run_args::RunArgs;
-use super::verify::report;
+use super::verify::is_finished;
 use crate::device::On;
 use crate::files::read_text;
 use crate::material::{Material, Roles};
@@ -65,7 +64,7 @@ pub(super) fn run_named(args: &RunArgs, command: &str, named: &config::Named<Del
     let spec = materials.first().map(|it| Hash::of_json(&it.spec));
     let identity = Identity { recipe: &cfg, base: base.hash(), spec: spec.context("a run has a seed")? };
     let folder = args.open(command, "deliberate", &On { config: identity, device: args.device })?;
-    if !is_finished(&folder)? {
+    if !is_finished(&folder, TABLE)? {
         let stages = cfg.stages(&materials);
         let progress = Progress::new(args.quiet).with_plan(stages.iter().map(|(name, cost)| (name.as_str(), *cost)));
         deliberate(&folder, &cfg, &materials, &roles, &base, &progress)?;
@@ -77,23 +76,6 @@ pub(super) fn run_named(args: &RunArgs, command: &str, named: &config::Named<Del
         output::print(&format!("{table}\n{}", next_steps(folder.path()).join("\n")))?;
     }
     Ok(Exit::Ok)
-}
-
-/// Whether the run is done and everything is as it wrote it. What is missing is to be made again; what was changed is an error.
-fn is_finished(folder: &RunFolder) -> anyhow::Result<bool> {
-    if !folder.is_made(TABLE) {
-        return Ok(false);
-    }
-    let verified = folder.verify()?;
-    anyhow::ensure!(
-        verified.faults.iter().all(Fault::is_made_again),
-        "this run is not what it wrote any more\n{}",
-        report(folder.path(), &verified)
-    );
-    if !verified.faults.is_empty() {
-        output::note(&report(folder.path(), &verified));
-    }
-    Ok(verified.faults.is_empty())
 }
 
 /// What a run would do, for programs.

@@ -2,6 +2,7 @@
 
 use super::Exit;
 use super::run_args::RunArgs;
+use super::verify::is_finished;
 use crate::device::On;
 use crate::files::read_text;
 use crate::progress::Progress;
@@ -33,6 +34,7 @@ pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
         return Ok(Exit::Ok);
     }
     let folder = args.open("pretrain", "pretrain", &On { config: &cfg, device: args.device })?;
+    is_finished(&folder, "README.md")?; // what was changed is an error, and not written over
     let accuracies = pretrain(&folder, &cfg, &args.device.device(), &Progress::new(args.quiet))?;
     if args.json {
         output::print_json(&accuracies.value)?;

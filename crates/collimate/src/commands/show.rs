@@ -64,6 +64,7 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
 fn content(path: &Path) -> anyhow::Result<String> {
     let doing = || format!("cannot read {}", path.display());
     if !path.is_dir() {
+        anyhow::ensure!(path.is_file(), "cannot read {}: it is not a regular file", path.display());
         let bytes = std::fs::read(path).with_context(doing)?;
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Args;
-use collimate_run::{RunError, RunSummary, Verified, verify};
+use collimate_run::{Fault, RunError, RunFolder, RunSummary, Verified, verify};
 
 use super::Exit;
 use crate::output;
@@ -58,4 +58,21 @@ pub(super) fn report(run: &Path, verified: &Verified) -> String {
         lines.push("restore what was changed, or delete it and give the command that made the run".to_owned());
     }
     lines.join("\n")
+}
+
+/// Whether the run made `last`, and everything is as it wrote it. What is missing is to be made again; what was changed is an error.
+pub(super) fn is_finished(folder: &RunFolder, last: &str) -> anyhow::Result<bool> {
+    if !folder.is_made(last) {
+        return Ok(false);
+    }
+    let verified = folder.verify()?;
+    anyhow::ensure!(
+        verified.faults.iter().all(Fault::is_made_again),
+        "this run is not what it wrote any more\n{}",
+        report(folder.path(), &verified)
+    );
+    if !verified.faults.is_empty() {
+        output::note(&report(folder.path(), &verified));
+    }
+    Ok(verified.faults.is_empty())
 }
