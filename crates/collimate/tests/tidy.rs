@@ -274,6 +274,15 @@ fn every_path_in_the_documents_exists() {
 }
 
 #[test]
+fn fault_32_the_readmes_numbers_say_on_what_they_were_measured() {
+    let readme = read("README.md");
+    let before_table = readme.split("| arm |").next().unwrap().rsplit("\n\n").nth(1).unwrap();
+    for said in ["seed 1", "cores of an", "Another processor rounds otherwise"] {
+        assert!(before_table.contains(said), "beside the table: {said}");
+    }
+}
+
+#[test]
 fn the_code_map_names_every_crate_and_every_file() {
     let map = read("ARCHITECTURE.md");
     for folder in fs::read_dir(root().join("crates")).unwrap().flatten() {

@@ -95,11 +95,12 @@ pub(crate) fn pareto(Tradeoff { title, x: across, y: up, .. }: &Tradeoff, dots: 
             texts.push((text, "faint"));
         }
     }
-    for (spot, (text, class)) in place(&labels, &solid, &soft, &INNER).into_iter().zip(&texts) {
+    let spots = place(&labels, &solid, &soft, &INNER);
+    for [point, end] in spots.iter().flatten().filter_map(|it| it.leader) {
+        svg.line("leader", point, end); // below every text
+    }
+    for (spot, (text, class)) in spots.iter().zip(&texts) {
         let Some(spot) = spot else { continue };
-        if let Some([point, end]) = spot.leader {
-            svg.line("leader", point, end);
-        }
         svg.text(class, (spot.rect.x + spot.rect.width / 2.0, spot.rect.y + FONT), "middle", text);
     }
     svg.finish()
