@@ -33,6 +33,9 @@ pub struct SampleArgs {
 /// Requests that are under way together. Standard input is read, and answers are printed, so many at a time.
 const AT_ONCE: usize = 1024;
 
+/// What came of a prompt: an answer, or why there is none.
+type Told = Result<Completion, String>;
+
 /// A prompt, or why there is none.
 struct Asked {
     /// From 0, over all prompts.
@@ -93,10 +96,10 @@ pub fn run(args: &SampleArgs) -> anyhow::Result<Exit> {
 fn answer(
     speaker: &Speaker,
     group: &[(Rc<Asked>, u32)],
-    each: &mut dyn FnMut(&Asked, u32, Result<Completion, String>) -> anyhow::Result<()>,
+    each: &mut dyn FnMut(&Asked, u32, Told) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut places: BTreeMap<RequestId, usize> = BTreeMap::new();
-    let mut replies: Vec<Option<Result<Completion, String>>> = Vec::new();
+    let mut replies: Vec<Option<Told>> = Vec::new();
     let mut requests = Vec::new();
     for (place, (asked, ordinal)) in group.iter().enumerate() {
         replies.push(match &asked.prompt {
@@ -110,7 +113,7 @@ fn answer(
         });
     }
     let mut told = 0;
-    let mut tell = |replies: &mut Vec<Option<Result<Completion, String>>>| {
+    let mut tell = |replies: &mut Vec<Option<Told>>| {
         while let Some(reply) = replies.get_mut(told).and_then(Option::take) {
             let (asked, ordinal) = &group[told];
             each(asked, *ordinal, reply)?;
