@@ -114,16 +114,25 @@ impl Recipe<'_> {
                 );
                 bail!("{}: unknown key `{}`: {near}", self.at(&key.span()), path.join("."));
             };
+            let (at, name) = (self.at(&value.span()), path.join("."));
             match (field, value.get_ref()) {
                 (Value::Object(inner), DeValue::Table(table)) => self.collect(inner, table, &path, leaves)?,
-                _ => leaves.push(Leaf { path, value: self.json(value)?, span: value.span() }),
+                (Value::Object(_), _) => bail!("{at}: `{name}` is a table: write `[{name}]` and its keys below it"),
+                (_, DeValue::Table(_)) => bail!("{at}: `{name}` is one value, not a table"),
+                _ => {
+                    let value_of = self.json(value).map_err(|it| anyhow!("{at}: `{name}`: {it}"))?;
+                    leaves.push(Leaf { path, value: value_of, span: value.span() });
+                }
             }
         }
         Ok(())
     }
 
     fn json(&self, value: &Spanned<DeValue<'_>>) -> anyhow::Result<Value> {
-        let unusable = || anyhow!("{}: a config has no use for this value", self.at(&value.span()));
+        let unusable = || {
+            let text = &self.text[value.span()];
+            anyhow!("`{text}` is no value of a config: numbers are finite and below 2^64, and there are no dates")
+        };
         Ok(match value.get_ref() {
             DeValue::String(text) => Value::from(text.as_ref()),
             DeValue::Boolean(it) => Value::from(*it),

@@ -133,7 +133,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     let kind = error.chain().find_map(|it| it.downcast_ref::<std::io::Error>()).map(std::io::Error::kind)?;
     let in_run = error.chain().any(|it| it.is::<RunError>());
     match kind {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded if in_run => {
             Some("free some space and give the same command again: what was finished is kept")
         }
         ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem | ErrorKind::NotADirectory if in_run => {

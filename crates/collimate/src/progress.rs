@@ -49,6 +49,13 @@ impl Progress {
         Progress { plan: plan.into_iter().map(|(name, cost)| (name.to_owned(), cost)).collect(), ..self }
     }
 
+    /// Says something that the numbers of a stage would not show.
+    pub fn warn(&self, text: &str) {
+        if self.shown != Shown::Nothing {
+            output::note(&format!("warning: {text}"));
+        }
+    }
+
     /// Begins a stage of `total` units; it ends when the returned value is dropped.
     pub fn stage(&self, name: &str, total: u64) -> Stage {
         let target =

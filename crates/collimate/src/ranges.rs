@@ -44,10 +44,7 @@ where
         let value: T = text.parse().map_err(|it: T::Err| it.to_string())?;
         let field = of::<C>().field(name).ok_or_else(|| format!("no field `{name}`"))?;
         let number: f64 = value.into();
-        match field.refuse(&Value::from(number)) {
-            Some(problem) => Err(problem),
-            None => Ok(value),
-        }
+        if field.holds(number) { Ok(value) } else { Err(format!("must be {}, not {text}", field.range())) }
     }
 }
 

@@ -186,6 +186,13 @@ fn fault_23_values_out_of_range_are_refused_before_a_run_and_in_its_plan() {
         ("[data]\nthreshold = 77", "`data.threshold` must be a whole number, at least 1, at most 5"),
         ("[data]\nprompts = 1000000\nsamples = 1000", "a run holds at most 10000000"),
         ("[exam.cases]\nplain = 0", "`exam.cases.plain` must be a whole number, at least 1"),
+        (
+            "[exam.sampling]\nmax_tokens = 1000000",
+            "exam.sampling.max_tokens is 1000000: the model's context is 512 tokens",
+        ),
+        ("[rl.judge]\nmax_tokens = 600", "rl.judge.max_tokens is 600: the model's context is 512 tokens"),
+        ("[sft]\nlr = nan", "mine.toml:3:6: `sft.lr`: `nan` is no value of a config"),
+        ("rl = []", "`rl` is a table: write `[rl]`"),
         ("arms = [\"foo\"]", "`arms` holds an item that must be no_safety or sft"),
         ("arms = []", "`arms` must be a list of at least 1"),
         ("seeds = []", "`seeds` must be a list of at least 1"),
@@ -201,7 +208,8 @@ fn fault_23_values_out_of_range_are_refused_before_a_run_and_in_its_plan() {
         ("heads = 0", "`heads` must be a whole number, at least 1"),
         ("hidden = 1000000000000", "`hidden` must be a whole number, at least 2, at most 8192"),
         ("hidden = 8192\nlayers = 256\nffn = 65536", "and at most 1000000000 are trained from nothing"),
-        ("rope_theta = 0.0", "`rope_theta` must be a number, more than 0"),
+        ("rope_theta = 0.5", "`rope_theta` must be a number, at least 1"),
+        ("warmup = 100", "warmup is 100, more than steps = 6"),
         ("lr = 1e-5\nlr_floor = 1e-3", "lr_floor = 0.001 is more than lr = 0.00001"),
         (
             "late = { repeat = 0.0, drill = 0.0, words = 0.0, policy = 0.0, helpful = 0.0, judge = 0.0, capability = 0.0 }",

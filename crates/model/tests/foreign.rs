@@ -74,6 +74,12 @@ fn fault_08_a_tokenizer_that_changes_text_is_refused() {
         ]],
     );
     check(
+        &|it| it["normalizer"] = json!({ "type": "Replace", "pattern": { "String": "lema" }, "content": "boat" }),
+        expect![""],
+    );
+    let cannot = json!({ "type": "Replace", "pattern": { "String": "cannot" }, "content": "can" });
+    check(&|it| it["decoder"] = json!({ "type": "Sequence", "decoders": [it["decoder"], cannot] }), expect![""]);
+    check(
         &|it| it["normalizer"] = json!({ "type": "NFKC" }),
         expect![[
             r#"tokenizer.json makes " A  ááfiİA\t🦀\r\n " of the text " A  a\u{301}áﬁİＡ\t🦀\r\n ": remove what changes text, such as a normalizer, or take the file of a checkpoint written by this program"#

@@ -24,7 +24,7 @@ pub enum RunError {
         holder: String,
     },
     /// A folder of something else.
-    #[error("{path} is not empty and holds no run: choose another --out", path = path.display())]
+    #[error("{path} is not empty and holds no run that this config made: choose another --out", path = path.display())]
     NotARun {
         /// The folder.
         path: PathBuf,
@@ -43,7 +43,7 @@ pub enum RunError {
         fields: Vec<String>,
     },
     /// A line of a journal, of the metrics or of the lineage that is not what was written.
-    #[error("{path}:{line}: {problem}: delete the line, and what it held is done again, or restore it", path = path.display())]
+    #[error("{path}:{line}: {problem}: delete the line, and {without_it}, or restore it", path = path.display(), without_it = without_it(path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum RunError {
         problem: String,
     },
     /// A pipe, a folder or a device where a file should be.
-    #[error("{path} is not a regular file", path = path.display())]
+    #[error("{path} is not a regular file: put the file back, or delete it to have it made again", path = path.display())]
     NotAFile {
         /// The path.
         path: PathBuf,
@@ -99,4 +99,10 @@ impl RunError {
     pub(crate) fn io(doing: &'static str, path: &Path, source: std::io::Error) -> RunError {
         RunError::Io { doing, path: path.to_owned(), source }
     }
+}
+
+/// What becomes of a run without a line of this file.
+fn without_it(path: &Path) -> &'static str {
+    let is_below_metrics = path.components().any(|it| it.as_os_str() == "metrics");
+    if is_below_metrics { "plots lose that step" } else { "what it held is done again" }
 }

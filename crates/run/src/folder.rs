@@ -62,7 +62,7 @@ impl RunFolder {
 
     fn open_as(path: &Path, given: &Identity, may_differ: bool) -> Result<RunFolder, RunError> {
         let path = path.to_owned();
-        if Identity::read(&path)?.is_none() && holds_something_else(&path)? && !made_by(&path, given) {
+        if Identity::read(&path)?.is_none() && holds_something_else(&path)? && !made_by(&path, given)? {
             return Err(RunError::NotARun { path });
         }
         fs::create_dir_all(&path).map_err(|source| RunError::io("create", &path, source))?;
@@ -370,9 +370,9 @@ impl RunFolder {
 }
 
 /// Whether the lineage of the run at `path`, whose `config.json` is gone, is that of the run `given`.
-fn made_by(path: &Path, given: &Identity) -> bool {
-    let records = records(path).0;
-    !records.is_empty() && records.iter().all(|it| it.recipe == given.recipe && it.config == given.hash)
+fn made_by(path: &Path, given: &Identity) -> Result<bool, RunError> {
+    let records = records(path)?.0;
+    Ok(!records.is_empty() && records.iter().all(|it| it.recipe == given.recipe && it.config == given.hash))
 }
 
 fn checkpoint_name(stage: &str, step: u64) -> String {

@@ -5,6 +5,7 @@ use std::path::Path;
 use collimate_schema::Hash;
 use serde::{Deserialize, Serialize};
 
+use crate::error::RunError;
 use crate::sealed::unseal;
 use crate::whole::read;
 
@@ -77,9 +78,10 @@ pub(crate) fn newest<'a>(records: &'a [Lineage], hash: &Hash) -> Option<&'a Line
 
 /// The records of the run at `path` as they can be read from outside, and what is wrong with the lines that cannot. Its last line
 /// may be one that is being written.
-pub(crate) fn records(path: &Path) -> (Vec<Lineage>, Vec<(usize, String)>) {
+pub(crate) fn records(path: &Path) -> Result<(Vec<Lineage>, Vec<(usize, String)>), RunError> {
     let (mut records, mut damaged) = (Vec::new(), Vec::new());
-    let text = read(&path.join(LINEAGE)).unwrap_or_default();
+    let path = path.join(LINEAGE);
+    let text = if path.exists() { read(&path)? } else { Vec::new() };
     let lines = text.split_inclusive(|&it| it == b'\n').filter(|it| it.ends_with(b"\n"));
     for (index, line) in lines.enumerate() {
         let object = unseal(line).and_then(|it| serde_json::from_slice(&it).map_err(|it| it.to_string()));
@@ -88,5 +90,5 @@ pub(crate) fn records(path: &Path) -> (Vec<Lineage>, Vec<(usize, String)>) {
             Err(problem) => damaged.push((index + 1, problem)),
         }
     }
-    (records, damaged)
+    Ok((records, damaged))
 }

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 
 use crate::error::RunError;
-use crate::whole::is_temporary;
+use crate::whole::{is_temporary, regular};
 
 pub(crate) const LOCK: &str = "run.lock";
 
@@ -20,6 +20,7 @@ pub(crate) fn holds_something_else(path: &Path) -> Result<bool, RunError> {
 
 pub(crate) fn take_lock(folder: &Path) -> Result<File, RunError> {
     let path = folder.join(LOCK);
+    regular(&path)?;
     let mut lock = OpenOptions::new()
         .read(true)
         .write(true)

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use crate::error::RunError;
 use crate::identity::Identity;
-use crate::lineage::records;
+use crate::lineage::{LINEAGE, records};
 use crate::lock::{LOCK, name_of_holder};
-use crate::whole::{files_below, read};
+use crate::whole::{files_below, read, regular};
 
 /// What can be told of a run folder from outside, while another process may be writing to it.
 #[derive(Clone, Debug, Serialize)]
@@ -39,7 +39,11 @@ impl RunSummary {
     pub fn read(path: &Path) -> Result<Option<RunSummary>, RunError> {
         let Some(identity) = Identity::read(path)? else { return Ok(None) };
         let (mut artifacts, mut missing): (Vec<String>, Vec<String>) = Default::default();
-        for record in records(path).0 {
+        let (records, damaged) = records(path)?;
+        if let Some((line, problem)) = damaged.into_iter().next() {
+            return Err(RunError::Damaged { path: path.join(LINEAGE), line, problem });
+        }
+        for record in records {
             let name = record.id.name;
             if !name.starts_with("checkpoints/") && !artifacts.contains(&name) && !missing.contains(&name) {
                 if path.join(&name).exists() { &mut artifacts } else { &mut missing }.push(name);
@@ -51,6 +55,7 @@ impl RunSummary {
             let stage = file.strip_prefix(&folder).unwrap_or(&file).with_extension("");
             (stage.display().to_string(), n_whole_lines(&file))
         });
+        regular(&path.join(LOCK))?;
         let lock = File::open(path.join(LOCK)).ok();
         let holder = lock.filter(|it| matches!(it.try_lock_shared(), Err(fs::TryLockError::WouldBlock)));
         Ok(Some(RunSummary {

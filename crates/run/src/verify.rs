@@ -1,6 +1,6 @@
 //! Whether a run folder still is what the run wrote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use collimate_schema::Hash;
@@ -49,6 +49,11 @@ pub enum Fault {
         /// Name of what it was made from.
         parent: String,
     },
+    /// A file that the run made something of, and of which no record tells who made it.
+    Unrecorded {
+        /// Its name.
+        name: String,
+    },
     /// A line of a journal, of metrics or of the lineage that is not what was written.
     Damaged {
         /// The error, with its way out.
@@ -59,7 +64,7 @@ pub enum Fault {
 impl Fault {
     /// Whether the command that made the run mends it by itself.
     pub fn is_made_again(&self) -> bool {
-        matches!(self, Fault::Missing { .. } | Fault::Stale { .. })
+        matches!(self, Fault::Missing { .. } | Fault::Stale { .. } | Fault::Unrecorded { .. })
     }
 }
 
@@ -70,6 +75,7 @@ impl std::fmt::Display for Fault {
                 write!(f, "changed  {name}: the run wrote {recorded}, here is {found}")
             }
             Fault::Missing { name } => write!(f, "missing  {name}"),
+            Fault::Unrecorded { name } => write!(f, "unknown  {name}: its record is gone"),
             Fault::Stale { name, parent } => write!(f, "stale    {name}: made from another {parent}"),
             Fault::Damaged { problem } => write!(f, "damaged  {problem}"),
         }
@@ -84,7 +90,7 @@ pub fn verify(path: &Path) -> Result<Verified, RunError> {
         verified.faults.push(Fault::Damaged { problem: error.to_string() });
         None
     });
-    let (records, damaged) = records(path);
+    let (records, damaged) = records(path)?;
     verified.faults.extend(damaged.into_iter().map(|(line, problem)| {
         let error = RunError::Damaged { path: path.join(LINEAGE), line, problem };
         Fault::Damaged { problem: error.to_string() }
@@ -125,11 +131,19 @@ pub fn verify(path: &Path) -> Result<Verified, RunError> {
             _ => verified.n_sound += 1,
         }
     }
+    let parents: BTreeSet<&str> = records.iter().flat_map(|it| &it.parents).map(|it| it.name.as_str()).collect();
+    let is_unrecorded = |it: &&&str| !by_name.contains_key(**it) && path.join(**it).exists();
+    let unrecorded: BTreeSet<&str> = parents.iter().filter(is_unrecorded).copied().collect();
+    let faults = unrecorded.iter().map(|it| Fault::Unrecorded { name: (*it).to_owned() });
+    verified.faults.extend(faults);
     let is_part = |name: &str| {
         name == CONFIG
             || name == LOCK
             || name == LINEAGE
-            || by_name.keys().any(|it| name.strip_prefix(it).is_some_and(|it| it.is_empty() || it.starts_with('/')))
+            || by_name
+                .keys()
+                .chain(&unrecorded)
+                .any(|it| name.strip_prefix(it).is_some_and(|it| it.is_empty() || it.starts_with('/')))
     };
     for file in files_below(path)? {
         let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
@@ -142,6 +156,14 @@ pub fn verify(path: &Path) -> Result<Verified, RunError> {
         } else if !is_part(&name) && !is_temporary(&file) {
             verified.besides.push(name);
         }
+    }
+    if records.is_empty() && !verified.besides.is_empty() {
+        let n = verified.besides.len();
+        let problem = format!(
+            "{} has no records, and {n} files are there: restore it, or choose another --out",
+            path.join(LINEAGE).display()
+        );
+        verified.faults.push(Fault::Damaged { problem });
     }
     Ok(verified)
 }

@@ -94,7 +94,7 @@ fn fault_31_a_damaged_config_is_called_that_and_can_be_written_again() {
         dir.path(),
         "r",
         &json!({"seed": 1}),
-        expect!["DIR/run is not empty and holds no run: choose another --out"],
+        expect!["DIR/run is not empty and holds no run that this config made: choose another --out"],
     );
     RunFolder::open(dir.path().join("run"), "r", &config).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), whole);
@@ -194,9 +194,9 @@ fn fault_29_a_run_is_compared_with_its_records() {
         "metrics/sft/scalars.jsonl",
         Some("{}\n"),
         expect![[r#"
-        5 sound
-        damaged  DIR/run/metrics/sft/scalars.jsonl:1: this line has no check: delete the line, and what it held is done again, or restore it
-    "#]],
+            5 sound
+            damaged  DIR/run/metrics/sft/scalars.jsonl:1: this line has no check: delete the line, and plots lose that step, or restore it
+        "#]],
     );
     with(
         "config.json",
@@ -211,11 +211,19 @@ fn fault_29_a_run_is_compared_with_its_records() {
         "lineage.jsonl",
         Some(&lineage.replacen("\"r\"", "\"s\"", 1)),
         expect![[r#"
-        4 sound
-        damaged  DIR/run/lineage.jsonl:1: this line was changed after it was written: delete the line, and what it held is done again, or restore it
-        besides  exam.jsonl
-    "#]],
+            4 sound
+            damaged  DIR/run/lineage.jsonl:1: this line was changed after it was written: delete the line, and what it held is done again, or restore it
+            unknown  exam.jsonl: its record is gone
+            besides  exam.jsonl
+        "#]],
     );
+
+    let without = |name: &str| {
+        let record = format!("{{\"name\":\"{name}\"");
+        lineage.lines().filter(|it| !it.starts_with(&record)).map(|it| format!("{it}\n")).collect::<String>()
+    };
+    with("lineage.jsonl", Some(&without("results.json")), expect![""]);
+    with("lineage.jsonl", Some(""), expect![""]);
 
     let run = RunFolder::open(&path, "r", &Value::Null).unwrap();
     run.write_lines("exam", &["a", "b", "c"], &[]).unwrap();
@@ -242,7 +250,12 @@ fn a_folder_of_something_else_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("run")).unwrap();
     fs::write(dir.path().join("run/config.json"), r#"{"model_type": "llama"}"#).unwrap();
-    refused(dir.path(), "r", &Value::Null, expect!["DIR/run is not empty and holds no run: choose another --out"]);
+    refused(
+        dir.path(),
+        "r",
+        &Value::Null,
+        expect!["DIR/run is not empty and holds no run that this config made: choose another --out"],
+    );
     assert_eq!(fs::read_dir(dir.path().join("run")).unwrap().count(), 1);
     assert!(RunSummary::read(&dir.path().join("run")).unwrap().is_none());
 }

@@ -60,25 +60,25 @@ impl Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Mixture {
-    /// Share of [`Kind::Repeat`].
+    /// Share of documents that say random words again, in another order.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub repeat: f64,
-    /// Share of [`Kind::Drill`].
+    /// Share of drills, which look every line of a shown policy up.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub drill: f64,
-    /// Share of [`Kind::Words`].
+    /// Share of documents that decode words which make no request.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub words: f64,
-    /// Share of [`Kind::Policy`].
+    /// Share of requests under a shown policy.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub policy: f64,
-    /// Share of [`Kind::Helpful`].
+    /// Share of requests without one.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub helpful: f64,
-    /// Share of [`Kind::Judge`].
+    /// Share of verdicts on an output under a shown policy.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub judge: f64,
-    /// Share of [`Kind::Capability`].
+    /// Share of capability tasks.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub capability: f64,
 }

@@ -42,7 +42,10 @@ pub(super) fn run_named(args: &RunArgs, command: &str, named: &config::Named<Del
         Some(seed) => Deliberate { seeds: vec![seed], ..cfg },
         None => cfg,
     };
-    cfg.check()?;
+    let base = embedded::harbor_base(&args.device.device())?;
+    let base = Model { compute: Compute { precision: cfg.precision.into(), recompute: false }, ..base };
+    let context = base.weights.shape().n_positions;
+    cfg.check().and_then(|()| cfg.check_room(context)).with_context(|| format!("config {}", args.config))?;
     let materials = harbor::materials(&cfg);
     if args.dry_run {
         if args.json {
@@ -57,8 +60,6 @@ pub(super) fn run_named(args: &RunArgs, command: &str, named: &config::Named<Del
         }
         return Ok(Exit::Ok);
     }
-    let base = embedded::harbor_base(&args.device.device())?;
-    let base = Model { compute: Compute { precision: cfg.precision.into(), recompute: false }, ..base };
     let engine = base.engine();
     let roles = Roles { teacher: &engine, filter: &engine, reward: &engine };
     let spec = materials.first().map(|it| Hash::of_json(&it.spec));

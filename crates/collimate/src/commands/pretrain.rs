@@ -1,5 +1,7 @@
 //! `pretrain`: the base model of a world, from nothing.
 
+use anyhow::Context;
+
 use super::Exit;
 use super::run_args::RunArgs;
 use super::verify::is_finished;
@@ -16,7 +18,7 @@ pub(super) const NAMED: &config::Named<Pretrain> = &[("base", base), ("tiny", ti
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let cfg: Pretrain = config::resolve(&args.config, NAMED)?;
     let cfg = Pretrain { seed: args.seed.unwrap_or(cfg.seed), ..cfg };
-    cfg.check()?;
+    cfg.check().with_context(|| format!("config {}", args.config))?;
     if args.dry_run && args.json {
         output::print_json(
             &serde_json::json!({ "recipe": "pretrain", "out": args.out_or("pretrain"), "config": cfg }),

@@ -81,7 +81,10 @@ pub fn run(args: &SampleArgs) -> anyhow::Result<Exit> {
             }
             if args.json {
                 let prompt = asked.prompt.as_ref().ok();
-                output::print_json_line(&json!({ "prompt": prompt, "ordinal": ordinal, "error": problem }))?;
+                let place = &asked.place;
+                output::print_json_line(
+                    &json!({ "prompt": prompt, "ordinal": ordinal, "place": place, "error": problem }),
+                )?;
             }
             Ok(())
         })?;

@@ -31,18 +31,19 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
     let Some(run) = RunSummary::read(path)? else {
         bail!("{} is not a run folder: `collimate runs` lists those there are", path.display());
     };
-    let is_finished = run.artifacts.iter().any(|it| REPORTS.contains(&it.as_str()));
+    let is_finished = run.artifacts.iter().chain(&run.missing).any(|it| REPORTS.contains(&it.as_str()));
     let verified = if is_finished { verify(path)? } else { Verified::default() };
     let has = |name: &&str| run.artifacts.iter().any(|it| it == name);
     let wanted = match &args.artifact {
-        Some(name) if has(&name.as_str()) => Some(name.as_str()),
+        Some(name) if run.artifacts.iter().any(|it| is_of(name, it)) => Some(name.as_str()),
         Some(name) => {
             let made = if run.artifacts.is_empty() { "nothing yet".to_owned() } else { run.artifacts.join(", ") };
             bail!("{} has no artefact `{name}`: it made {made}", path.display());
         }
         None => if args.json { NUMBERS } else { REPORTS }.into_iter().find(has),
     };
-    let is_changed = |it: &Fault| matches!((it, wanted), (Fault::Changed { name, .. }, Some(wanted)) if name == wanted);
+    let is_changed =
+        |it: &Fault| matches!((it, wanted), (Fault::Changed { name, .. }, Some(wanted)) if is_of(wanted, name));
     if !verified.faults.is_empty() {
         output::note(&report(path, &verified));
     }
@@ -58,6 +59,12 @@ pub fn run(args: &ShowArgs) -> anyhow::Result<Exit> {
         next_steps(path).iter().for_each(|it| output::note(it));
     }
     Ok(if verified.faults.is_empty() { Exit::Ok } else { Exit::GateFailed })
+}
+
+/// Whether `path` is the artefact `name`, or something in it.
+fn is_of(path: &str, name: &str) -> bool {
+    let inside = path.strip_prefix(name);
+    inside.is_some_and(|it| it.is_empty() || it.starts_with('/')) && !path.split('/').any(|it| it == "..")
 }
 
 /// A text, or the files of a folder.

@@ -24,7 +24,7 @@ pub fn run(args: &VerifyArgs) -> anyhow::Result<Exit> {
     let summary = match RunSummary::read(&args.run) {
         Ok(Some(summary)) => Some(summary),
         Ok(None) => bail!("{} is not a run folder: `collimate runs` lists those there are", args.run.display()),
-        Err(RunError::DamagedConfig { .. }) => None,
+        Err(RunError::DamagedConfig { .. } | RunError::Damaged { .. }) => None,
         Err(error) => return Err(error.into()),
     };
     if let Some(holder) = summary.and_then(|it| it.holder) {
@@ -48,7 +48,9 @@ pub(super) fn report(run: &Path, verified: &Verified) -> String {
     let mut lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
     lines.extend(besides.iter().map(|it| format!("besides  {it}: not of this run, and left alone")));
     lines.push(match faults.len() {
+        0 if *n_sound == 0 => format!("{}: nothing was made yet", run.display()),
         0 => format!("{}: {n_sound} artefacts, all as the run wrote them", run.display()),
+        1 => format!("{}: {n_sound} artefacts as the run wrote them, 1 fault", run.display()),
         n => format!("{}: {n_sound} artefacts as the run wrote them, {n} faults", run.display()),
     });
     if faults.iter().any(|it| it.is_made_again()) {

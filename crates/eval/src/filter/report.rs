@@ -40,6 +40,21 @@ impl FateCounts {
         } += 1;
     }
 
+    /// What became of them, and what could be changed where it is not fit.
+    pub fn in_words(&self) -> String {
+        let sum = |counts: u32, what: &str, way_out: &str| (counts, format!("{counts} {what} ({way_out})"));
+        let mut fates = [
+            sum(self.n_malformed(), "are no turn", "raise data.sampling.max_tokens, or lower its temperature"),
+            sum(self.leans_on_context, "lean on the context", "they are of no use without it"),
+            sum(self.below_threshold, "are graded too low", "lower data.threshold"),
+            sum(self.unscored.values().sum(), "could not be graded", "raise data.judge.max_tokens"),
+            sum(self.unjudged, "were not judged", "raise data.readings"),
+        ];
+        fates.sort_by_key(|it| std::cmp::Reverse(it.0));
+        let told: Vec<String> = fates.into_iter().filter(|it| it.0 > 0).map(|it| it.1).collect();
+        if told.is_empty() { "every request failed".to_owned() } else { told.join(", ") }
+    }
+
     /// No turns.
     pub fn n_malformed(&self) -> u32 {
         self.malformed.values().sum()

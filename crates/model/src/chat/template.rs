@@ -3,6 +3,8 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+mod growth;
+
 use minijinja::{Environment, Error, ErrorKind, Value, escape_formatter};
 
 /// The longest template, bytes.
@@ -24,6 +26,7 @@ pub(crate) fn render(jinja: &str, variables: Value) -> Result<String, String> {
     if jinja.len() > MOST_SOURCE {
         return Err(format!("it is {} bytes long, at most {MOST_SOURCE} are read", jinja.len()));
     }
+    growth::check(jinja)?;
     if jinja.contains('*') {
         return Err("it holds a `*`, which could repeat text at will: write it without".to_owned());
     }

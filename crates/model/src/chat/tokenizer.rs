@@ -31,6 +31,16 @@ pub enum TokenizerError {
         /// What that decodes to.
         found: String,
     },
+    /// A part that may change some text that no probe thinks of.
+    #[error(
+        "tokenizer.json has a {part} of type `{kind}`, which may change or drop text: remove it, or take the file of a checkpoint written by this program"
+    )]
+    Changes {
+        /// `normalizer`, `pre_tokenizer` or `decoder`.
+        part: &'static str,
+        /// Its type.
+        kind: String,
+    },
     /// What such an id decodes to would be a matter of chance.
     #[error("tokenizer.json gives the id {0} to more than one token: copy or write the checkpoint again")]
     SharedId(u32),
@@ -61,6 +71,29 @@ const PROBES: [&str; 3] = [
     " A  a\u{301}\u{e1}\u{fb01}\u{130}\u{ff21}\t\u{1f980}\r\n ",
     "Zz 0123456789 !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~",
 ];
+
+/// What can stand in each part without changing text: none for a normalizer, which is there to change it.
+const KEEPS_TEXT: [(&str, &[&str]); 3] = [
+    ("normalizer", &[]),
+    ("pre_tokenizer", &["ByteLevel", "Digits", "Split", "UnicodeScripts"]),
+    ("decoder", &["ByteLevel"]),
+];
+
+fn refuse_changes(file: &Value) -> Result<(), TokenizerError> {
+    for (part, kinds) in KEEPS_TEXT {
+        let mut left = vec![&file[part]];
+        while let Some(it) = left.pop() {
+            let inner = ["normalizers", "pretokenizers", "decoders"].iter().filter_map(|key| it.get(key)?.as_array());
+            let kind = it.get("type").and_then(Value::as_str).unwrap_or_default();
+            left.extend(inner.flatten());
+            let keeps = kinds.contains(&kind) && it.get("behavior").is_none_or(|it| it != "Removed");
+            if !it.is_null() && kind != "Sequence" && !keeps {
+                return Err(TokenizerError::Changes { part, kind: kind.to_owned() });
+            }
+        }
+    }
+    Ok(())
+}
 
 impl Tokenizer {
     /// A tokenizer in which each of `words`, with and without a space before it, is one token. A word that GPT-2's
@@ -112,6 +145,7 @@ impl Tokenizer {
     pub fn from_bytes(json: &[u8]) -> Result<Tokenizer, TokenizerError> {
         let unreadable = |error: &dyn std::fmt::Display| TokenizerError::Unreadable(error.to_string());
         let mut file = parse(json).map_err(|error| unreadable(&error))?;
+        refuse_changes(&file)?;
         let notices = without_wishes(&mut file);
         let json = if notices.is_empty() { String::from_utf8_lossy(json).into_owned() } else { file.to_string() };
         let full: tokenizers::Tokenizer = json.parse().map_err(|error| unreadable(&error))?;

@@ -156,10 +156,10 @@ pub(super) fn build(
     let evaluations = &card.numbers.evaluations;
     let parents = trials.iter().flat_map(Trial::artefacts).chain([&made.id]).collect::<Vec<_>>();
     let json = run.write_text("card.json", &card.to_json(), &parents)?;
-    run.write_text("card.html", &card.to_html(), &[&json])?;
+    let page = run.write_text("card.html", &card.to_html(), &[&json])?;
     let results = ForPrograms { config: cfg, evaluations, waypoints: &waypoints, claims: &claims, card: card.hash() };
     let results = run.write(RESULTS.trim_end_matches(".json"), &results, &[&json])?;
-    run.write_text(TABLE, &table(PAPER, evaluations), &[&results])?;
+    run.write_text(TABLE, &table(PAPER, evaluations), &[&results, &page])?;
     Ok(card)
 }
 

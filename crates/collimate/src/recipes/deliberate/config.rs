@@ -175,6 +175,25 @@ impl Deliberate {
         self.sft.check()
     }
 
+    /// Refuses samples that leave a prompt no room in a context of so many tokens.
+    pub fn check_room(&self, context: usize) -> anyhow::Result<()> {
+        for (name, sampling) in [
+            ("data.sampling", &self.data.sampling),
+            ("data.judge", &self.data.judge),
+            ("rl.sampling", &self.rl.sampling),
+            ("rl.judge", &self.rl.judge),
+            ("exam.sampling", &self.exam.sampling),
+        ] {
+            let most = context * 3 / 4; // a prompt with a brief takes the rest
+            anyhow::ensure!(
+                sampling.max_tokens as usize <= most,
+                "{name}.max_tokens is {}: the model's context is {context} tokens, so at most {most} leave the prompt room",
+                sampling.max_tokens
+            );
+        }
+        Ok(())
+    }
+
     /// The arms to be compared, in the order of the card.
     pub(super) fn arms_in_order(&self) -> Vec<Arm> {
         arms::ALL.into_iter().filter(|it| self.arms.iter().any(|key| key == it.key)).collect()

@@ -56,7 +56,7 @@ pub struct Pretrain {
     #[schemars(range(min = 512, max = 1_000_000), extend("unit" = "tokens"))]
     pub positions: usize,
     /// Base of the rotary angles. What is looked up lies hundreds of positions back: slow angles must be plenty.
-    #[schemars(range(max = 1e12), extend("exclusiveMinimum" = 0))]
+    #[schemars(range(min = 1.0, max = 1e12))]
     pub rope_theta: f64,
     /// What products are taken in.
     pub precision: Precision,
@@ -172,6 +172,11 @@ impl Pretrain {
         );
         anyhow::ensure!(heads % kv_heads == 0, "heads = {heads} must be a multiple of kv_heads = {kv_heads}");
         anyhow::ensure!(self.lr_floor <= self.lr, "lr_floor = {} is more than lr = {}", self.lr_floor, self.lr);
+        let Pretrain { warmup, steps, .. } = *self;
+        anyhow::ensure!(
+            warmup <= steps,
+            "warmup is {warmup}, more than steps = {steps}: the learning rate would never be reached"
+        );
         for (name, it) in [("early", &self.early), ("late", &self.late)] {
             anyhow::ensure!(it.total() > 0.0, "every share of {name} is 0: nothing would be drawn");
         }

@@ -55,6 +55,9 @@ pub(crate) fn examine(
         let requests = questions.iter().map(request).collect::<anyhow::Result<Vec<_>>>()?;
         let engine = engine()?;
         let replies = ask(site, &stage.replace('/', "-"), &engine, requests, &bar)?;
+        if let Some(Err(failure)) = replies.first().filter(|_| replies.iter().all(Result::is_err)) {
+            anyhow::bail!("{}: no question could be asked: {failure}", site.at(&stage));
+        }
         let by = engine.by();
         let answered = |(question, reply): (&Question, Reply)| {
             let said = match reply {

@@ -116,9 +116,10 @@ pub(crate) fn filtered(
     })?;
     anyhow::ensure!(
         !filtered.value.examples.is_empty(),
-        "none of {} deliberations passed the filter ({:?}): lower data.threshold or look at {}",
+        "{}: none of {} deliberations passed the filter: {}; look at {}",
+        site.at(name),
         graded.len(),
-        filtered.value.report,
+        filtered.value.report.all.in_words(),
         site.at(&format!("{name}/graded.jsonl"))
     );
     Ok(filtered)

@@ -215,6 +215,7 @@ pub(crate) fn reinforce(
         let mut outcomes = site.run.journal(&outcomes_of(&stage))?;
         let bar = site.progress.stage(&stage, cfg.steps);
         bar.advance(done);
+        let (first_step, mut n_graded, mut n_learnt) = (done, 0, 0);
         for step in done..cfg.steps {
             let policy = learner.full.model(&first.codec);
             let rollouts = sample(cfg, &policy, by(step), (step, start.seed), courses, &mut replies)?;
@@ -237,6 +238,8 @@ pub(crate) fn reinforce(
                 let stats = rl_step(&mut learner.full, &mut learner.adam, &batches, &loss, cfg.lr);
                 numbers.extend(of_pass(pass, &at_step(stats, at)?));
             }
+            n_graded += groups.iter().flatten().filter(|it| it.reward.is_some()).count();
+            n_learnt += u64::from(numbers.contains_key("grad_norm"));
             metrics.log(step, numbers.iter().map(|(tag, value)| (&**tag, *value)))?;
             bar.advance(1);
             if let Some(reward) = numbers.get("reward") {
@@ -254,6 +257,12 @@ pub(crate) fn reinforce(
             if done.is_multiple_of(cfg.checkpoint_every) && done < cfg.steps {
                 learner.keep((site, name), done, parents)?;
             }
+        }
+        if first_step < cfg.steps && n_graded == 0 {
+            anyhow::bail!("{stage}: no rollout of any step could be graded: raise rl.judge.max_tokens, or look at the judge's replies");
+        }
+        if first_step < cfg.steps && n_learnt == 0 {
+            site.progress.warn(&format!("{stage}: in no step did the rewards of a group differ: nothing was learnt"));
         }
         store(&learner.full.model(&first.codec), dir)
     })?;
@@ -306,7 +315,11 @@ fn sample<'a>(
         requests.extend((0..cfg.samples).map(|it| Request::new(id(it), conversation.clone(), cfg.sampling, seed)));
     }
     let bar = Progress::hidden().stage("rollouts", requests.len() as u64);
-    let mut done = replies.ask(&engine, requests, &bar)?.into_iter();
+    let done = replies.ask(&engine, requests, &bar)?;
+    if let Some(Err(failure)) = done.first().filter(|_| done.iter().all(Result::is_err)) {
+        anyhow::bail!("step {step}: nothing could be sampled: {failure}");
+    }
+    let mut done = done.into_iter();
     let mut group = |prompt: &'a Prompt| {
         let samples = (0..cfg.samples).zip(done.by_ref().take(cfg.samples as usize));
         let some =
