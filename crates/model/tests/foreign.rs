@@ -69,27 +69,34 @@ fn fault_08_a_tokenizer_that_changes_text_is_refused() {
     };
     check(
         &|it| it["normalizer"] = json!({ "type": "Lowercase" }),
-        expect![[
-            r#"tokenizer.json makes " a  a\u{301}áﬁi\u{307}ａ\t🦀\r\n " of the text " A  a\u{301}áﬁİＡ\t🦀\r\n ": remove what changes text, such as a normalizer, or take the file of a checkpoint written by this program"#
-        ]],
+        expect![
+            "tokenizer.json has a normalizer of type `Lowercase`, which may change or drop text: remove it, or take the file of a checkpoint written by this program"
+        ],
     );
     check(
         &|it| it["normalizer"] = json!({ "type": "Replace", "pattern": { "String": "lema" }, "content": "boat" }),
-        expect![""],
+        expect![
+            "tokenizer.json has a normalizer of type `Replace`, which may change or drop text: remove it, or take the file of a checkpoint written by this program"
+        ],
     );
     let cannot = json!({ "type": "Replace", "pattern": { "String": "cannot" }, "content": "can" });
-    check(&|it| it["decoder"] = json!({ "type": "Sequence", "decoders": [it["decoder"], cannot] }), expect![""]);
+    check(
+        &|it| it["decoder"] = json!({ "type": "Sequence", "decoders": [it["decoder"], cannot] }),
+        expect![
+            "tokenizer.json has a decoder of type `Replace`, which may change or drop text: remove it, or take the file of a checkpoint written by this program"
+        ],
+    );
     check(
         &|it| it["normalizer"] = json!({ "type": "NFKC" }),
-        expect![[
-            r#"tokenizer.json makes " A  ááfiİA\t🦀\r\n " of the text " A  a\u{301}áﬁİＡ\t🦀\r\n ": remove what changes text, such as a normalizer, or take the file of a checkpoint written by this program"#
-        ]],
+        expect![
+            "tokenizer.json has a normalizer of type `NFKC`, which may change or drop text: remove it, or take the file of a checkpoint written by this program"
+        ],
     );
     check(
         &|it| it["normalizer"] = json!({ "type": "Strip", "strip_left": true, "strip_right": true }),
-        expect![[
-            r#"tokenizer.json makes "A  a\u{301}áﬁİＡ\t🦀" of the text " A  a\u{301}áﬁİＡ\t🦀\r\n ": remove what changes text, such as a normalizer, or take the file of a checkpoint written by this program"#
-        ]],
+        expect![
+            "tokenizer.json has a normalizer of type `Strip`, which may change or drop text: remove it, or take the file of a checkpoint written by this program"
+        ],
     );
     check(
         &|it| it["pre_tokenizer"]["add_prefix_space"] = json!(true),
@@ -101,9 +108,9 @@ fn fault_08_a_tokenizer_that_changes_text_is_refused() {
     let both = json!({ "type": "Sequence", "pretokenizers": [removes, tokenizer["pre_tokenizer"]] });
     check(
         &|it| it["pre_tokenizer"] = both.clone(),
-        expect![[
-            r##"tokenizer.json makes "Zz  !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~" of the text "Zz 0123456789 !\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~": remove what changes text, such as a normalizer, or take the file of a checkpoint written by this program"##
-        ]],
+        expect![
+            "tokenizer.json has a pre_tokenizer of type `Split`, which may change or drop text: remove it, or take the file of a checkpoint written by this program"
+        ],
     );
     check(
         &|it| it["model"]["vocab"]["a"] = it["model"]["vocab"]["?"].clone(),
@@ -111,9 +118,9 @@ fn fault_08_a_tokenizer_that_changes_text_is_refused() {
     );
     check(
         &|it| it["decoder"] = json!({ "type": "Fuse" }),
-        expect![[
-            r#"tokenizer.json makes "ĠAĠĠaÌģÃ¡ï¬ģÄ°ï¼¡ĉðŁ¦ĢčĊĠ" of the text " A  a\u{301}áﬁİＡ\t🦀\r\n ": remove what changes text, such as a normalizer, or take the file of a checkpoint written by this program"#
-        ]],
+        expect![
+            "tokenizer.json has a decoder of type `Fuse`, which may change or drop text: remove it, or take the file of a checkpoint written by this program"
+        ],
     );
 }
 
@@ -179,9 +186,9 @@ fn fault_16_a_template_without_end_is_stopped() {
         unknown filter: filter join is unknown (in <string>:1): a template runs here without what makes much text of little
         unknown filter: filter replace is unknown (in <string>:1): a template runs here without what makes much text of little
         unknown function: namespace is unknown (in <string>:1): a template runs here without what makes much text of little
-        invalid operation: recursion limit exceeded (in <string>:1)
-        invalid operation: recursion limit exceeded (in <string>:1)
-        invalid operation: recursion limit exceeded (in <string>:1)
+        it uses `macro`, which could repeat without end: write it without
+        it uses `macro`, which could repeat without end: write it without
+        it uses `recursive`, which could repeat without end: write it without
         it writes more than 1048576 bytes
         it is 1048576 bytes long, at most 65536 are read"#]].assert_eq(&templates.map(said).join("\n"));
     assert!(from_files([tokenizer.clone(), config]).is_ok());

@@ -214,7 +214,6 @@ fn fault_29_a_run_is_compared_with_its_records() {
             4 sound
             damaged  DIR/run/lineage.jsonl:1: this line was changed after it was written: delete the line, and what it held is done again, or restore it
             unknown  exam.jsonl: its record is gone
-            besides  exam.jsonl
         "#]],
     );
 
@@ -222,8 +221,26 @@ fn fault_29_a_run_is_compared_with_its_records() {
         let record = format!("{{\"name\":\"{name}\"");
         lineage.lines().filter(|it| !it.starts_with(&record)).map(|it| format!("{it}\n")).collect::<String>()
     };
-    with("lineage.jsonl", Some(&without("results.json")), expect![""]);
-    with("lineage.jsonl", Some(""), expect![""]);
+    with(
+        "lineage.jsonl",
+        Some(&without("results.json")),
+        expect![[r#"
+        4 sound
+        unknown  results.json: its record is gone
+    "#]],
+    );
+    with(
+        "lineage.jsonl",
+        Some(""),
+        expect![[r#"
+        0 sound
+        damaged  DIR/run/lineage.jsonl has no records, and 4 files are there: restore it, or choose another --out
+        besides  exam.jsonl
+        besides  results.json
+        besides  sft/weights
+        besides  table.txt
+    "#]],
+    );
 
     let run = RunFolder::open(&path, "r", &Value::Null).unwrap();
     run.write_lines("exam", &["a", "b", "c"], &[]).unwrap();

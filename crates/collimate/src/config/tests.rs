@@ -72,7 +72,7 @@ fn mistakes_are_named_by_place() {
         expect![[r#"mine.toml:2:9: `sft.steps`: invalid type: string "many", expected u32"#]],
     );
     refused("[sft]\nlr = 0.0", expect!["mine.toml:2:6: `sft.lr` must be a number, more than 0, at most 1, not 0.0"]);
-    refused("sft = 3", expect!["mine.toml:1:7: `sft`: invalid type: integer `3`, expected struct Sft"]);
+    refused("sft = 3", expect!["mine.toml:1:7: `sft` is a table: write `[sft]` and its keys below it"]);
     refused("seed = -1", expect!["mine.toml:1:8: `seed`: invalid value: integer `-1`, expected u64"]);
     refused(
         "seed = 1\n\nbase = 'small'",
@@ -81,6 +81,16 @@ fn mistakes_are_named_by_place() {
     refused("base = 3", expect![[r#"mine.toml:1:8: `base` names a config: write `base = "tiny"`"#]]);
     refused("seed = 1\nseed = 2", expect!["mine.toml:2:1: duplicate key"]);
     refused("seed = ", expect!["mine.toml:1:8: string values must be quoted, expected literal string"]);
-    refused("kl = nan", expect!["mine.toml:1:6: a config has no use for this value"]);
-    refused("kl = 2020-01-01", expect!["mine.toml:1:6: a config has no use for this value"]);
+    refused(
+        "kl = nan",
+        expect![
+            "mine.toml:1:6: `kl`: `nan` is no value of a config: numbers are finite and below 2^64, and there are no dates"
+        ],
+    );
+    refused(
+        "kl = 2020-01-01",
+        expect![
+            "mine.toml:1:6: `kl`: `2020-01-01` is no value of a config: numbers are finite and below 2^64, and there are no dates"
+        ],
+    );
 }
