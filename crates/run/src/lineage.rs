@@ -76,9 +76,12 @@ pub(crate) fn newest<'a>(records: &'a [Lineage], hash: &Hash) -> Option<&'a Line
     records.iter().rfind(|it| it.on_disk() == hash)
 }
 
+/// A line, from 1, and what is wrong with it.
+pub(crate) type Problem = (usize, String);
+
 /// The records of the run at `path` as they can be read from outside, and what is wrong with the lines that cannot. Its last line
 /// may be one that is being written.
-pub(crate) fn records(path: &Path) -> Result<(Vec<Lineage>, Vec<(usize, String)>), RunError> {
+pub(crate) fn records(path: &Path) -> Result<(Vec<Lineage>, Vec<Problem>), RunError> {
     let (mut records, mut damaged) = (Vec::new(), Vec::new());
     let path = path.join(LINEAGE);
     let text = if path.exists() { read(&path)? } else { Vec::new() };
