@@ -111,7 +111,7 @@ pub fn document(seed: Seed, index: u64, mixture: &Mixture) -> Document {
     let mut rng = seed.child(&format!("document {index}")).rng();
     let Mixture { repeat, drill, words, policy, helpful, judge, capability } = *mixture;
     let shares = [repeat, drill, words, policy, helpful, judge, capability];
-    let mut at = rng.random_range(0.0..shares.iter().sum());
+    let mut at = rng.random_range(0.0..mixture.total());
     let mut which = 0;
     while which + 1 < shares.len() && at >= shares[which] {
         at -= shares[which];

@@ -134,9 +134,10 @@ fn toml(subject: &Subject<'_>) -> String {
         "A config of `collimate {command}`, with the values of `{config}` (there are {names}). Leave out what should stay as it is."
     ));
     let _ = writeln!(text, "base = \"{config}\"");
-    let (mut keys, mut table) = (recipe.keys(), "");
+    let (all, mut table) = (recipe.keys(), "");
+    let mut keys = all.clone();
     // The keys of a table stand together, those of tables below it after them.
-    keys.sort_by_key(|(key, _)| table_of(&recipe.keys(), key));
+    keys.sort_by_key(|(key, _)| table_of(&all, key));
     let keys: Vec<_> = keys.into_iter().filter(|(key, _)| subject.holds(key)).collect();
     for (key, field) in &keys {
         let (of, name) = key.rsplit_once('.').unwrap_or(("", key));
