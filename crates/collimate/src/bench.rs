@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use burn::Tensor;
+use burn::tensor::TensorData;
 use collimate_kernels::Linear;
 use collimate_model::{Codec, Compute, Encoded, Ends, Engine, Heads, Model, Shape as ModelShape, Weights};
 use collimate_schema::{
@@ -302,11 +303,16 @@ fn median(rounds: usize, mut round: impl FnMut() -> anyhow::Result<usize>) -> an
     rates.get(rates.len() / 2).copied().context("at least one round is measured")
 }
 
-/// GFLOP/s of a product of two matrices of 2048 squared, the best of five.
+/// GFLOP/s of a product of two matrices of 2048 squared, the best of five. Their numbers are random: processors are faster on
+/// zeros and ones.
 fn matmul_gflops(device: DeviceName, precision: Precision) -> f64 {
     const N: usize = 2048;
     let device = device.device();
-    let square = || Tensor::<2>::ones([N, N], &device);
+    let mut rng = Seed(2).rng();
+    let mut square = || {
+        let values: Vec<f32> = (0..N * N).map(|_| rng.random_range(-1.0..1.0)).collect();
+        Tensor::<2>::from_data(TensorData::new(values, [N, N]), &device)
+    };
     let (x, linear) = (square(), Linear::with_precision(square(), precision.into()));
     let seconds = (0..5).map(|_| {
         let start = Instant::now();

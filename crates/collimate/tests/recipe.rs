@@ -95,6 +95,39 @@ fn a_killed_pretraining_makes_the_same_weights() {
     assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
 }
 
+/// `auto` is settled when a run begins, and recorded; the run goes on with that, on whatever machine.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a config that a user wrote")]
+fn a_run_records_what_auto_was_and_goes_on_with_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = |precision: &str| {
+        let path = folder.path().join(format!("{precision}.toml"));
+        std::fs::write(&path, format!("base = \"tiny\"\nsteps = 2\nprecision = \"{precision}\"\n")).expect("a file");
+        path.into_os_string().into_string().expect("a temporary folder's name is text")
+    };
+    let [auto, bf16, f32] = ["auto", "bf16", "f32"].map(config);
+    let args = |config| ["pretrain", "harbor", "--config", config, "--json"];
+    let run = folder.path().join("run");
+    finish(&args(&bf16), &run);
+    let recorded = std::fs::read_to_string(run.join("config.json")).expect("a run has a config");
+    assert!(recorded.contains(r#""precision": "bf16""#), "{recorded}");
+    finish(&args(&auto), &run);
+    assert_eq!(std::fs::read_to_string(run.join("config.json")).expect("a run has a config"), recorded);
+    let refused = collimate(&args(&f32), &run).output().expect("the binary runs");
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && error.contains(r#"precision is "bf16" there, "f32" here"#), "{error}");
+
+    let plan = [&args(&auto)[..], &["--dry-run"]].concat();
+    let plan = finish(&plan, &folder.path().join("new")).stdout;
+    let plan: serde_json::Value = serde_json::from_slice(&plan).expect("a plan is JSON");
+    assert_eq!(plan["config"]["precision"], if is_fast_in_bf16() { "bf16" } else { "f32" });
+}
+
+/// The table of [`Precision::fastest`](collimate_kernels::Precision::fastest), as this process sees it.
+fn is_fast_in_bf16() -> bool {
+    collimate_kernels::Precision::fastest() == collimate_kernels::Precision::Bf16
+}
+
 #[test]
 fn nothing_of_the_exam_is_trained_on_and_names_are_unique() {
     let cfg = Deliberate {

@@ -1,13 +1,17 @@
 //! A rectangle of a row-major matrix that one task writes while others write the rest.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
+use crate::lanes::Unwritten;
 
 /// Rows of some columns, each `stride` after the one before.
 pub(crate) struct Area<'a> {
-    first: *mut f32,
+    first: *mut MaybeUninit<f32>,
     n_rows: usize,
     n_columns: usize,
     stride: usize,
+    is_written: bool,
     of: PhantomData<&'a mut [f32]>,
 }
 
@@ -18,8 +22,13 @@ unsafe impl Send for Area<'_> {}
 impl<'a> Area<'a> {
     /// All of a matrix of `n_columns`.
     pub(crate) fn new(all: &'a mut [f32], n_columns: usize) -> Area<'a> {
+        Area { is_written: true, ..Area::unwritten(unwritten(all), n_columns) }
+    }
+
+    /// The same of one that has no values yet.
+    pub(crate) fn unwritten(all: &'a mut [MaybeUninit<f32>], n_columns: usize) -> Area<'a> {
         let n_rows = all.len() / n_columns;
-        Area { first: all.as_mut_ptr(), n_rows, n_columns, stride: n_columns, of: PhantomData }
+        Area { first: all.as_mut_ptr(), n_rows, n_columns, stride: n_columns, is_written: false, of: PhantomData }
     }
 
     pub(crate) fn n_rows(&self) -> usize {
@@ -30,16 +39,47 @@ impl<'a> Area<'a> {
         self.n_columns
     }
 
-    /// The columns of a row.
+    /// The columns of a row, for values to be written to.
     #[inline(always)]
-    pub(crate) fn row(&mut self, row: usize) -> &mut [f32] {
+    pub(crate) fn row(&mut self, row: usize) -> &mut [MaybeUninit<f32>] {
         assert!(row < self.n_rows, "the area has the row");
         #[expect(unsafe_code, reason = "the rows' other columns belong to others")]
         // SAFETY: the row is one of the borrowed matrix, and its columns from `first` on are this area's alone for 'a; the
-        // result borrows the area. They are initialised: `new` borrows f32, and `filled_by_columns` writes an area before it hands it out.
+        // result borrows the area.
         unsafe {
             std::slice::from_raw_parts_mut(self.first.add(row * self.stride), self.n_columns)
         }
+    }
+
+    /// The values of a row that has some.
+    #[inline(always)]
+    pub(crate) fn values(&mut self, row: usize) -> &mut [f32] {
+        assert!(self.is_written, "nothing is added to what is not there");
+        #[expect(unsafe_code, reason = "the type does not follow from what is written")]
+        // SAFETY: either the area was made of values, or `written` was told that all of it is.
+        unsafe {
+            self.row(row).assume_init_mut()
+        }
+    }
+
+    #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+    /// From now on, the area has values.
+    ///
+    /// # Safety
+    ///
+    /// Every element was written.
+    pub(crate) unsafe fn written(&mut self) {
+        self.is_written = true;
+    }
+
+    /// `ROWS` rows of 32 columns at a place, and how far apart they are; none where the area ends earlier.
+    #[inline(always)]
+    pub(crate) fn block(&mut self, (row, column): (usize, usize), n_rows: usize) -> Option<Block<'_>> {
+        let is_inside = row + n_rows <= self.n_rows && column + Block::COLUMNS <= self.n_columns;
+        #[expect(unsafe_code, reason = "the rows' other columns belong to others")]
+        // SAFETY: the area has this row and column, as the line before found.
+        let at = || unsafe { self.first.add(row * self.stride + column) };
+        is_inside.then(|| Block { first: at().cast(), stride: self.stride, n_rows, of: PhantomData })
     }
 
     /// The first `n` columns, and the rest.
@@ -51,44 +91,104 @@ impl<'a> Area<'a> {
         (Area { n_columns: n, ..self }, Area { first: rest, n_columns: self.n_columns - n, ..self })
     }
 
-    /// Runs `work(task, area)` side by side, with `each` columns at a time.
-    pub(crate) fn by_columns(self, each: usize, work: &(impl Fn(usize, Area<'_>) + Sync)) {
-        self.shares(0, each, work);
+    /// The first `n` rows, and the rest.
+    fn split_rows(self, n: usize) -> (Area<'a>, Area<'a>) {
+        assert!(n < self.n_rows, "both have rows");
+        #[expect(unsafe_code, reason = "one matrix, two owners")]
+        // SAFETY: the area has a row number `n`.
+        let rest = unsafe { self.first.add(n * self.stride) };
+        (Area { n_rows: n, ..self }, Area { first: rest, n_rows: self.n_rows - n, ..self })
     }
 
-    fn shares(self, first: usize, each: usize, work: &(impl Fn(usize, Area<'_>) + Sync)) {
-        let half = self.n_columns.div_ceil(each) / 2;
+    /// Runs `work(task, area)` side by side, with `each` columns at a time.
+    pub(crate) fn by_columns(self, each: usize, work: &(impl Fn(usize, Area<'_>) + Sync)) {
+        let n = self.n_columns;
+        self.shares((0, n.div_ceil(each)), &|it, n| it.split(n * each), work);
+    }
+
+    /// The same with `each` rows at a time.
+    pub(crate) fn by_rows(self, each: usize, work: &(impl Fn(usize, Area<'_>) + Sync)) {
+        let n = self.n_rows;
+        self.shares((0, n.div_ceil(each)), &|it, n| it.split_rows(n * each), work);
+    }
+
+    /// `n` tasks, of which this is the `first`.
+    fn shares(
+        self,
+        (first, n): (usize, usize),
+        split: &(impl Fn(Area<'a>, usize) -> (Area<'a>, Area<'a>) + Sync),
+        work: &(impl Fn(usize, Area<'_>) + Sync),
+    ) {
+        let half = n / 2;
         if half == 0 {
             return work(first, self);
         }
-        let (left, right) = self.split(half * each);
-        rayon::join(|| left.shares(first, each, work), || right.shares(first + half, each, work));
+        let (start, rest) = split(self, half);
+        rayon::join(|| start.shares((first, half), split, work), || rest.shares((first + half, n - half), split, work));
     }
 }
 
-/// A matrix [n_rows, n_columns] that `work(task, area)` says, `each` columns at a time and side by side. It finds zeros there,
-/// which are written while they are near.
-pub(crate) fn filled_by_columns(
+/// 32 columns of some rows, which may have no values yet.
+pub(crate) struct Block<'a> {
+    first: *mut f32,
+    stride: usize,
+    n_rows: usize,
+    of: PhantomData<&'a mut [f32]>,
+}
+
+impl<'a> Block<'a> {
+    pub(crate) const COLUMNS: usize = 32;
+
+    /// All of `rows`.
+    pub(crate) fn of(rows: &'a mut [[f32; Block::COLUMNS]]) -> Block<'a> {
+        let n_rows = rows.len();
+        Block { first: rows.as_mut_ptr().cast(), stride: Block::COLUMNS, n_rows, of: PhantomData }
+    }
+
+    pub(crate) fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// The first element, and how many bytes after it the next row begins.
+    pub(crate) fn pointer(&mut self) -> (*mut f32, usize) {
+        (self.first, self.stride * size_of::<f32>())
+    }
+
+    /// The 16 columns from `column` on of a row, for values to be written to.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, row: usize, column: usize) -> &mut [MaybeUninit<f32>; 16] {
+        assert!(row < self.n_rows && column + 16 <= Block::COLUMNS, "the block has the row and columns");
+        #[expect(unsafe_code, reason = "the rows' other columns belong to others")]
+        // SAFETY: the block has the row and these columns, alone for 'a; the result borrows the block.
+        unsafe {
+            &mut *self.first.add(row * self.stride + column).cast::<[MaybeUninit<f32>; 16]>()
+        }
+    }
+}
+
+/// Values that are about to be overwritten; nothing but values may be written to them.
+pub(crate) fn unwritten(values: &mut [f32]) -> &mut [MaybeUninit<f32>] {
+    #[expect(unsafe_code, reason = "the type does not say that only values are written")]
+    // SAFETY: the layouts are the same, and nobody in this crate writes something that is no value.
+    unsafe {
+        &mut *(std::ptr::from_mut(values) as *mut [MaybeUninit<f32>])
+    }
+}
+
+#[expect(unsafe_code, reason = "the compiler does not see what is written")]
+/// A matrix [n_rows, n_columns] that `work(task, area)` writes, `each` columns at a time and side by side.
+///
+/// # Safety
+///
+/// `work` writes every element of the area it is given.
+pub(crate) unsafe fn filled_by_columns(
     [n_rows, n_columns]: [usize; 2],
     each: usize,
     work: impl Fn(usize, Area<'_>) + Sync,
 ) -> Vec<f32> {
-    let mut all = Vec::with_capacity(n_rows * n_columns);
-    let whole = Area { first: all.as_mut_ptr(), n_rows, n_columns, stride: n_columns, of: PhantomData };
-    whole.by_columns(each, &|task, area| {
-        for row in 0..area.n_rows {
-            #[expect(unsafe_code, reason = "a slice must not be made of what is not written yet")]
-            // SAFETY: there is room for all rows, and the area's columns of them are its alone.
-            unsafe {
-                area.first.add(row * area.stride).write_bytes(0, area.n_columns);
-            }
-        }
-        work(task, area);
-    });
-    #[expect(unsafe_code, reason = "the length does not follow from what is written")]
-    // SAFETY: there is room for the matrix, the areas divide it without a gap, and each was written in full.
-    unsafe {
-        all.set_len(n_rows * n_columns);
-    }
-    all
+    let n = n_rows * n_columns;
+    let mut all = Unwritten::of(n);
+    Area::unwritten(all.room(n), n_columns).by_columns(each, &work);
+    // SAFETY: the areas divide the matrix without a gap, and each was written in full.
+    unsafe { all.written(n) }
 }

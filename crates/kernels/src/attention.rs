@@ -1,6 +1,7 @@
 //! Causal self-attention with rotary positions over grouped queries. Training and prefill see whole sequences, packed without
 //! padding ([`attention`]); sampling sees one new token per row against what the row has cached ([`cached_attention`](crate::cached_attention)).
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,16 +14,20 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use rayon::prelude::*;
 
+use crate::amx::with_unit;
 use crate::device::{on_flex, tensor};
 use crate::heads::Heads;
-use crate::lanes::dispatch;
+use crate::lanes::{Unwritten, dispatch};
+use crate::packed::multiplies_tiles;
 use crate::plain;
+use crate::precision::Precision;
 use crate::rotary::Rotary;
 use crate::sequence::{Derivative, Forward, Group};
 
 /// Causal self-attention within each of the sequences that are packed one after the other, each from position 0: `qkv` is
-/// [N, (H + 2K) d], before rotation, and `lengths` add up to N; returns [N, H d].
-pub fn attention(qkv: Tensor<2>, heads: Heads, rotary: &Rotary, lengths: &[usize]) -> Tensor<2> {
+/// [N, (H + 2K) d], before rotation, and `lengths` add up to N; returns [N, H d]. Its products are taken in `precision` where
+/// that is fast, on [`InstructionSet::Amx`](crate::InstructionSet::Amx), and in f32 elsewhere.
+pub fn attention(qkv: Tensor<2>, heads: Heads, rotary: &Rotary, lengths: &[usize], precision: Precision) -> Tensor<2> {
     let longest = lengths.iter().copied().max().unwrap_or(0);
     let [n_rows, width] = qkv.dims();
     assert!(
@@ -35,7 +40,7 @@ pub fn attention(qkv: Tensor<2>, heads: Heads, rotary: &Rotary, lengths: &[usize
     if !on_flex(&qkv) {
         return plain::attention(qkv, heads, rotary, lengths);
     }
-    let shape = Shape { heads, rotary: rotary.clone(), lengths: lengths.into() };
+    let shape = Shape { heads, rotary: rotary.clone(), lengths: lengths.into(), of_tiles: multiplies_tiles(precision) };
     Tensor::from_dispatch(<Dispatch as Attention>::attention(qkv.into_dispatch(), shape))
 }
 
@@ -45,6 +50,8 @@ struct Shape {
     heads: Heads,
     rotary: Rotary,
     lengths: Arc<[usize]>,
+    /// Products are those of tiles.
+    of_tiles: bool,
 }
 
 impl Shape {
@@ -54,7 +61,7 @@ impl Shape {
     }
 
     /// The same, to be written.
-    fn sequences_mut<'a>(&self, mut rows: &'a mut [f32], width: usize) -> Vec<&'a mut [f32]> {
+    fn sequences_mut<'a>(&self, mut rows: &'a mut [MaybeUninit<f32>], width: usize) -> Vec<&'a mut [MaybeUninit<f32>]> {
         self.lengths.iter().map(|it| rows.split_off_mut(..it * width).expect(ADD_UP)).collect()
     }
 }
@@ -71,16 +78,23 @@ impl Attention for Flex {
     fn attention(qkv: FlexTensor, shape: Shape) -> FlexTensor {
         let (heads, qkv) = (shape.heads, qkv.to_contiguous());
         let [n_rows, fused_width] = qkv.layout().shape().dims();
-        let mut out = vec![0.0_f32; n_rows * heads.out_width()];
+        let n = n_rows * heads.out_width();
+        let mut out = Unwritten::of(n);
         let sequences = shape.sequences(qkv.storage(), fused_width);
-        let outs = shape.sequences_mut(&mut out, heads.out_width());
+        let outs = shape.sequences_mut(out.room(n), heads.out_width());
         outs.into_par_iter().zip(sequences).for_each(|(out, qkv)| {
-            let of = |kv_head| dispatch(Forward(Group { heads, kv_head, rotary: &shape.rotary, qkv }));
+            let of = |kv_head| {
+                let forward = Forward(Group { heads, kv_head, rotary: &shape.rotary, qkv });
+                if shape.of_tiles { with_unit(forward) } else { dispatch(forward) }
+            };
             let parts: Vec<Vec<f32>> = (0..heads.n_kv).into_par_iter().map(of).collect();
             for (kv_head, part) in parts.iter().enumerate() {
                 put(part, out, heads.out_width(), &heads.places(kv_head)[..1]);
             }
         });
+        #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+        // SAFETY: sequences are all rows, and their key-value heads' places all columns of the output.
+        let out = unsafe { out.written(n) };
         tensor(out, [n_rows, heads.out_width()])
     }
 }
@@ -88,30 +102,35 @@ impl Attention for Flex {
 fn backward(grad: &FlexTensor, qkv: &FlexTensor, shape: &Shape) -> FlexTensor {
     let heads = shape.heads;
     let [n_rows, fused_width] = qkv.layout().shape().dims();
-    let mut dqkv = vec![0.0_f32; n_rows * fused_width];
+    let n = n_rows * fused_width;
+    let mut dqkv = Unwritten::of(n);
     let sequences = shape.sequences(qkv.storage(), fused_width);
     let grads = shape.sequences(grad.storage(), heads.out_width());
-    let dqkvs = shape.sequences_mut(&mut dqkv, fused_width);
+    let dqkvs = shape.sequences_mut(dqkv.room(n), fused_width);
     dqkvs.into_par_iter().zip(sequences).zip(grads).for_each(|((dqkv, qkv), grad)| {
         let of = |kv_head| {
             let group = Group { heads, kv_head, rotary: &shape.rotary, qkv };
-            dispatch(Derivative { group, grad })
+            let derivative = Derivative { group, grad };
+            if shape.of_tiles { with_unit(derivative) } else { dispatch(derivative) }
         };
         let parts: Vec<Vec<f32>> = (0..heads.n_kv).into_par_iter().map(of).collect();
         for (kv_head, part) in parts.iter().enumerate() {
             put(part, dqkv, fused_width, &heads.places(kv_head));
         }
     });
+    #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+    // SAFETY: sequences are all rows, and their key-value heads' places all columns of the projection.
+    let dqkv = unsafe { dqkv.written(n) };
     tensor(dqkv, [n_rows, fused_width])
 }
 
 /// Copies each row of `part` to the columns `places` of its row of `whole`, of rows of `width`.
-fn put(part: &[f32], whole: &mut [f32], width: usize, places: &[Range<usize>]) {
+fn put(part: &[f32], whole: &mut [MaybeUninit<f32>], width: usize, places: &[Range<usize>]) {
     let part_width: usize = places.iter().map(Range::len).sum();
     for (mut part, whole) in part.chunks_exact(part_width).zip(whole.chunks_exact_mut(width)) {
         for place in places {
             let (here, rest) = part.split_at(place.len());
-            whole[place.clone()].copy_from_slice(here);
+            whole[place.clone()].write_copy_of_slice(here);
             part = rest;
         }
     }

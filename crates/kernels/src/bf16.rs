@@ -23,6 +23,18 @@ pub(crate) fn pair(even: f32, odd: f32) -> u32 {
     rounded(odd) | rounded(even) >> 16
 }
 
+/// What a word has at the even inner index.
+#[inline(always)]
+pub(crate) fn even(word: u32) -> f32 {
+    f32::from_bits(word << 16)
+}
+
+/// And at the odd one.
+#[inline(always)]
+pub(crate) fn odd(word: u32) -> f32 {
+    f32::from_bits(word & 0xffff_0000)
+}
+
 /// With two products of f32.
 #[derive(Clone, Copy)]
 pub(crate) struct Widened<S>(pub(crate) S);

@@ -5,9 +5,14 @@ use std::sync::OnceLock;
 
 use pulp::Arch;
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+use crate::amx;
+
 /// What the kernels are compiled for; one of them runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstructionSet {
+    /// AVX-512 with products of tiles of bf16 (AMX), for which the system gives its permission.
+    Amx,
     /// AVX-512 with products of pairs of bf16.
     Avx512Bf16,
     /// AVX-512: F, BW, CD, DQ and VL.
@@ -18,6 +23,8 @@ pub enum InstructionSet {
     Neon,
     /// Whatever the compiler takes for granted.
     Portable,
+    /// The bits of [`InstructionSet::Amx`] in bf16, from the widest vectors that are there: slow, for tests. Never chosen unless named.
+    AmxEmulated,
 }
 
 /// The variable that names the set to use, read once per process.
@@ -40,12 +47,14 @@ fn names(sets: &[InstructionSet]) -> String {
 
 impl InstructionSet {
     /// Every set, those of a kind from wide to narrow.
-    pub const ALL: [InstructionSet; 5] = [
+    pub const ALL: [InstructionSet; 7] = [
+        InstructionSet::Amx,
         InstructionSet::Avx512Bf16,
         InstructionSet::Avx512,
         InstructionSet::Avx2,
         InstructionSet::Neon,
         InstructionSet::Portable,
+        InstructionSet::AmxEmulated,
     ];
 
     /// The sets of this machine, the widest first; never empty.
@@ -73,23 +82,31 @@ impl InstructionSet {
     /// What `COLLIMATE_ISA` calls it.
     pub fn name(self) -> &'static str {
         match self {
+            InstructionSet::Amx => "amx",
             InstructionSet::Avx512Bf16 => "avx512bf16",
             InstructionSet::Avx512 => "avx512",
             InstructionSet::Avx2 => "avx2",
             InstructionSet::Neon => "neon",
             InstructionSet::Portable => "portable",
+            InstructionSet::AmxEmulated => "amx-emulated",
         }
     }
 
-    /// Whether its vectors hold 16 f32.
-    pub(crate) fn is_wide(self) -> bool {
-        matches!(self, InstructionSet::Avx512Bf16 | InstructionSet::Avx512)
+    /// Whether its products of bf16 are those of tiles.
+    pub(crate) fn has_tiles(self) -> bool {
+        matches!(self, InstructionSet::Amx | InstructionSet::AmxEmulated)
     }
 
     /// Its f32 vectors, if this machine has it.
     fn arch(self) -> Option<Arch> {
         match self {
             InstructionSet::Portable => Some(Arch::Scalar),
+            InstructionSet::AmxEmulated => {
+                use InstructionSet::{Avx2, Avx512, Neon, Portable};
+                [Avx512, Avx2, Neon, Portable].into_iter().find_map(InstructionSet::arch)
+            }
+            #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+            InstructionSet::Amx if amx::is_available() => InstructionSet::Avx512Bf16.arch(),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => pulp::x86::V3::try_new().map(Arch::V3),
             #[cfg(target_arch = "x86_64")]
@@ -117,4 +134,12 @@ pub(crate) fn chosen() -> (InstructionSet, Arch) {
         let set = InstructionSet::chosen().unwrap_or_else(|error| panic!("{error}"));
         (set, set.arch().expect("a chosen set is available"))
     })
+}
+
+/// Whether vectors hold 16 f32.
+pub(crate) fn is_wide() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    return matches!(chosen().1, Arch::V4(_));
+    #[cfg(not(target_arch = "x86_64"))]
+    return false;
 }

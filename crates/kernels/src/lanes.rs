@@ -13,22 +13,47 @@ pub(crate) const ROWS_PER_TASK: usize = 64;
 /// Lanes of the explicit accumulators; sums are split this many ways.
 pub(crate) const LANES: usize = 16;
 
-/// `n` numbers that `write(task, numbers)` says, `each` at a time and side by side. It finds zeros there, which are written
-/// while they are near: to clear all of them first takes as long as many an operation.
-pub(crate) fn filled(n: usize, each: usize, write: impl Fn(usize, &mut [f32]) + Sync) -> Vec<f32> {
-    let mut all = Vec::with_capacity(n);
-    all.spare_capacity_mut()[..n].par_chunks_mut(each.max(1)).enumerate().for_each(|(task, room)| {
-        room.fill(MaybeUninit::new(0.0));
-        #[expect(unsafe_code, reason = "the type does not follow from what is written")]
-        // SAFETY: every number of the chunk was written the line before.
-        write(task, unsafe { room.assume_init_mut() });
-    });
-    #[expect(unsafe_code, reason = "the length does not follow from what is written")]
-    // SAFETY: there is room for `n`, the chunks divide them without a gap, and each of them is written in full.
-    unsafe {
-        all.set_len(n);
+/// Numbers that are not there yet: to clear memory before it is written takes as long as many an operation.
+pub(crate) struct Unwritten(Vec<f32>);
+
+impl Unwritten {
+    /// Room for `n`.
+    pub(crate) fn of(n: usize) -> Unwritten {
+        Unwritten(Vec::with_capacity(n))
     }
-    all
+
+    /// All of it.
+    pub(crate) fn room(&mut self, n: usize) -> &mut [MaybeUninit<f32>] {
+        &mut self.0.spare_capacity_mut()[..n]
+    }
+
+    #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+    /// The first `n`.
+    ///
+    /// # Safety
+    ///
+    /// There is room for `n`, and all of them were written.
+    pub(crate) unsafe fn written(mut self, n: usize) -> Vec<f32> {
+        // SAFETY: the caller's.
+        unsafe {
+            self.0.set_len(n);
+        }
+        self.0
+    }
+}
+
+#[expect(unsafe_code, reason = "the compiler does not see what is written")]
+/// `n` numbers that `write(task, numbers)` writes, `each` at a time and side by side.
+///
+/// # Safety
+///
+/// `write` writes all the numbers it is given.
+pub(crate) unsafe fn filled(n: usize, each: usize, write: impl Fn(usize, &mut [MaybeUninit<f32>]) + Sync) -> Vec<f32> {
+    let mut all = Unwritten::of(n);
+    let tasks = all.room(n).par_chunks_mut(each.max(1)).enumerate();
+    tasks.for_each(|(task, room)| write(task, room));
+    // SAFETY: the chunks divide the room without a gap, and each of them was written in full.
+    unsafe { all.written(n) }
 }
 
 /// Runs `op` with the vectors of the chosen instruction set.
@@ -129,12 +154,12 @@ pub(crate) fn softmax(x: &mut [f32]) {
 #[inline(always)]
 pub(crate) fn fetch<T>(data: &[T]) {
     #[cfg(target_arch = "x86_64")]
-    for line in data.chunks(64 / size_of::<T>()) {
+    for line in (0..size_of_val(data)).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
         #[expect(unsafe_code, reason = "a hint that the standard library calls unsafe")]
         // SAFETY: a prefetch reads nothing the program can see and never faults; SSE is part of x86-64.
         unsafe {
-            _mm_prefetch::<_MM_HINT_T1>(line.as_ptr().cast());
+            _mm_prefetch::<_MM_HINT_T1>(data.as_ptr().cast::<i8>().wrapping_add(line));
         }
     }
 }

@@ -6,6 +6,7 @@
 //! Shapes: `N` rows (batch x time), `B` batch, `T` time, `D` model width, `H` query heads, `K` key-value heads, `d` head
 //! width, `F` feed-forward width, `V` vocabulary. Tensors are f32; products may round their operands, see [`Precision`].
 
+mod amx;
 mod area;
 mod attention;
 mod bf16;

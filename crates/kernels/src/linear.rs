@@ -13,6 +13,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::TensorData;
 
+use crate::area::Area;
 use crate::device::{on_flex, tensor};
 use crate::norm::{self, normed};
 use crate::packed::{Packed, Source};
@@ -41,7 +42,8 @@ impl Linear {
     }
 
     /// The same, whose panels last as long as a product reads them and are then made anew: for training, where a weight serves
-    /// a few large products and memory is short. Products that run side by side share them.
+    /// a few large products and memory is short, and for tables too large to be there twice. Products that run side by side
+    /// share them.
     pub fn passing(self) -> Linear {
         Linear { panels: Panels::new(self.panels.precision, false), ..self }
     }
@@ -104,7 +106,12 @@ impl Linear {
         assert_eq!((x.len() % n_in, x.len() / n_in * n_out), (0, out.len()), "whole rows in and out");
         if on_flex(&self.weight) {
             let weight = self.weight.clone().try_into_primitive::<Flex>().expect("no autodiff");
-            self.panels.forward(&weight.to_contiguous()).product(x, out, n_threads);
+            let weight = weight.to_contiguous();
+            if self.panels.forward.keeps {
+                self.panels.forward(&weight).product(x, out, n_threads);
+            } else {
+                self.panels.pass(&weight, x, out);
+            }
         } else {
             let x = Tensor::from_data(TensorData::new(x.to_vec(), [x.len() / n_in, n_in]), &self.weight.device());
             let product = self.apply(x).into_data();
@@ -112,6 +119,11 @@ impl Linear {
         }
     }
 }
+
+/// Bytes of a weight matrix that are arranged for one product: they stay in the second-level cache.
+const NEAR: usize = 256 << 10;
+/// Rows of it are a multiple of this: whole panels.
+const TOGETHER: usize = 32;
 
 /// The two arrangements of a weight matrix, and what its products round to.
 #[derive(Debug)]
@@ -149,12 +161,14 @@ impl Panels {
 
     /// A matrix [inner, columns] that `values` has column by column: some rows of W for logits.
     pub(crate) fn by_columns(&self, values: &[f32], inner: usize) -> Packed {
-        Packed::new(self.precision, [inner, values.len() / inner], Source::Columns(values))
+        let sizes = [inner, values.len() / inner];
+        Packed::new(self.precision, sizes, Source::Columns(values), rayon::current_num_threads())
     }
 
     /// A matrix [inner, columns] that `values` has row by row: inputs x [N, in] for dW = dyᵀ x, some rows of W for dx.
     pub(crate) fn by_rows(&self, values: &[f32], columns: usize) -> Packed {
-        Packed::new(self.precision, [values.len() / columns, columns], Source::Rows(values))
+        let sizes = [values.len() / columns, columns];
+        Packed::new(self.precision, sizes, Source::Rows(values), rayon::current_num_threads())
     }
 }
 
@@ -195,6 +209,19 @@ impl Panels {
             self.forward(weight).of_rows(x)
         };
         tensor(out, [n_rows, n_out])
+    }
+
+    /// x Wᵀ of `x` [N, in], all of `out`: rows of W are arranged, multiplied with and forgotten, some at a time, so that a large
+    /// table is never there twice.
+    fn pass(&self, weight: &FlexTensor, x: &[f32], out: &mut [f32]) {
+        let [n_out, n_in] = weight.layout().shape().dims();
+        let each = (NEAR / (n_in * size_of::<f32>())).next_multiple_of(TOGETHER);
+        Area::new(out, n_out).by_columns(each, &|task, out| {
+            let rows = task * each..task * each + out.n_columns();
+            let values = &weight.storage::<f32>()[rows.start * n_in..rows.end * n_in];
+            let panels = Packed::new(self.precision, [n_in, rows.len()], Source::Columns(values), 1);
+            panels.multiply(panels.whole(), x, out, false);
+        });
     }
 
     /// dy W for `grad` dy [N, out].

@@ -2,6 +2,7 @@
 //! reduced from its parts, and where a loss depends on it, the block becomes the loss's slopes and then gradients at once, so
 //! that logits are computed one time only.
 
+use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -11,10 +12,11 @@ use burn::backend::flex::FlexTensor;
 use rayon::prelude::*;
 
 use crate::Linear;
+use crate::area::Area;
 use crate::device::tensor;
-use crate::lanes::simd;
+use crate::lanes::{Unwritten, simd};
 use crate::linear::Panels;
-use crate::packed::{Packed, Part, TASK_ROWS, rows_per_task};
+use crate::packed::TASK_ROWS;
 use crate::softmax::PART;
 
 /// Logits of a block, about, and fewest rows of one: few enough to take little memory, and enough that arranging the table
@@ -71,10 +73,14 @@ impl Logits {
         self.weight.layout().shape().dims::<2>()[0]
     }
 
+    /// Most rows of a block.
+    fn block_rows(&self) -> usize {
+        BLOCK.div_ceil(self.n_vocab()).max(BLOCK_ROWS).min(self.shape()[0])
+    }
+
     /// Blocks of rows.
     fn blocks(&self) -> impl Iterator<Item = Range<usize>> {
-        let [n_rows, _] = self.shape();
-        let each = BLOCK.div_ceil(self.n_vocab()).max(BLOCK_ROWS);
+        let ([n_rows, _], each) = (self.shape(), self.block_rows().max(1));
         (0..n_rows).step_by(each).map(move |from| from..(from + each).min(n_rows))
     }
 
@@ -86,21 +92,30 @@ impl Logits {
 
     /// What is asked, of every row.
     pub(crate) fn reduce<A: Ask>(&self, ask: &A) -> Vec<A::Of> {
-        let mut logits = Vec::new();
-        self.blocks().flat_map(|rows| self.forward(rows, ask, &mut logits)).collect()
+        let mut logits = Unwritten::of(self.block_rows() * self.n_vocab());
+        self.blocks()
+            .flat_map(|rows| {
+                let n = rows.len() * self.n_vocab();
+                self.forward(rows, ask, logits.room(n))
+            })
+            .collect()
     }
 
     /// Gradients of the hidden states [n, D] and of the table [V, D]. Every row is shown to `slope` once, in order.
     pub(crate) fn descend<S: Slope>(&self, slope: &mut S) -> (FlexTensor, FlexTensor) {
         let ([n_rows, width], n_vocab) = (self.shape(), self.n_vocab());
         let (hidden, weight) = (self.hidden.storage::<f32>(), self.weight.storage::<f32>());
-        let mut logits = Vec::new();
-        let mut d_hidden = vec![0.0_f32; n_rows * width];
-        let mut d_table = vec![0.0_f32; n_vocab * width];
+        let mut logits = Unwritten::of(self.block_rows() * n_vocab);
+        let mut d_hidden = vec![0.0_f32; n_rows * width]; // rows without a slope stay zero
+        let mut d_table = Unwritten::of(n_vocab * width);
         let mut is_first = true;
         for rows in self.blocks() {
             let (n_block, start) = (rows.len(), rows.start);
-            let of_rows = self.forward(rows.clone(), &*slope, &mut logits);
+            let logits = logits.room(n_block * n_vocab);
+            let of_rows = self.forward(rows.clone(), &*slope, logits);
+            #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+            // SAFETY: the forward pass wrote all logits of the block.
+            let logits = unsafe { logits.assume_init_mut() };
             let (mut active, mut ats) = (Vec::new(), Vec::new());
             for (row, of) in rows.zip(of_rows) {
                 if let Some(at) = slope.at(row, of) {
@@ -113,8 +128,8 @@ impl Logits {
             }
             let inputs: Vec<f32> = active.iter().flat_map(|row| &hidden[row * width..][..width]).copied().collect();
             let inputs = self.panels.by_rows(&inputs, width);
-            let mut d_active = vec![0.0_f32; active.len() * width];
-            let each = rows_per_task(active.len(), rayon::current_num_threads());
+            let mut d_active = Unwritten::of(active.len() * width);
+            let each = inputs.rows_per_task(active.len(), rayon::current_num_threads());
             for columns in self.parts() {
                 let n = columns.len();
                 let logits = &mut logits[n_block * columns.start..][..n_block * n];
@@ -127,7 +142,9 @@ impl Logits {
                 // A whole second arrangement of the table would be the most memory that a step needs.
                 let rows_of_table = columns.start * width..columns.end * width;
                 let backward = self.panels.by_rows(&weight[rows_of_table.clone()], width);
-                let tasks = logits.par_chunks_mut(each * n).zip(d_active.par_chunks_mut(each * width));
+                let tasks = logits
+                    .par_chunks_mut(each * n)
+                    .zip(d_active.room(active.len() * width).par_chunks_mut(each * width));
                 let (slope, rows) = (&*slope, active.par_chunks(each).zip(ats.par_chunks(each)));
                 tasks.zip(rows).for_each(|((logits, d_hidden), (rows, ats))| {
                     simd(
@@ -138,23 +155,48 @@ impl Logits {
                             }
                         },
                     );
+                    let mut d_hidden = Area::unwritten(d_hidden, width);
+                    if columns.start > 0 {
+                        #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+                        // SAFETY: the part before wrote all of these rows.
+                        unsafe {
+                            d_hidden.written();
+                        }
+                    }
                     backward.multiply(backward.whole(), logits, d_hidden, columns.start > 0);
                 });
-                inputs.outer(logits, &mut d_table[rows_of_table], !is_first);
+                let mut d_table = Area::unwritten(&mut d_table.room(n_vocab * width)[rows_of_table], width);
+                if !is_first {
+                    #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+                    // SAFETY: the block before wrote all rows of the table.
+                    unsafe {
+                        d_table.written();
+                    }
+                }
+                inputs.outer(logits, d_table, !is_first);
             }
+            #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+            // SAFETY: the first part wrote all rows and columns.
+            let d_active = unsafe { d_active.written(active.len() * width) };
             for (row, from) in active.iter().zip(d_active.chunks_exact(width)) {
                 d_hidden[row * width..][..width].copy_from_slice(from);
             }
             is_first = false;
         }
+        if is_first {
+            d_table.room(n_vocab * width).fill(MaybeUninit::new(0.0));
+        }
+        #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+        // SAFETY: the first block wrote all rows, part by part, or the lines before did.
+        let d_table = unsafe { d_table.written(n_vocab * width) };
         (tensor(d_hidden, [n_rows, width]), tensor(d_table, [n_vocab, width]))
     }
 
-    /// What is asked of the rows of a block, and its logits: part by part, [rows, columns of the part].
-    fn forward<A: Ask>(&self, rows: Range<usize>, ask: &A, logits: &mut Vec<f32>) -> Vec<A::Of> {
+    /// What is asked of the rows of a block, and its logits: part by part, [rows, columns of the part], all of `logits`.
+    fn forward<A: Ask>(&self, rows: Range<usize>, ask: &A, logits: &mut [MaybeUninit<f32>]) -> Vec<A::Of> {
         let ([_, width], hidden) = (self.shape(), self.hidden.storage::<f32>());
-        logits.resize(rows.len() * self.n_vocab(), 0.0);
-        let mut left = &mut logits[..];
+        assert_eq!(logits.len(), rows.len() * self.n_vocab(), "room for the block");
+        let mut left = logits;
         let mut of_rows: Vec<Option<A::Of>> = rows.clone().map(|_| None).collect();
         let parts: Vec<Range<usize>> = self.parts().collect();
         for parts in parts.chunks(PARTS) {
@@ -167,10 +209,13 @@ impl Logits {
                 tasks.extend(chunks.map(|(logits, row)| (logits, row, columns)));
             }
             let done = tasks.into_par_iter().map(|(logits, row, columns)| {
-                let (panel, n_rows) = (Packed::panel_width(), logits.len() / columns.len());
+                let (panel, n_rows) = (table.panel_width(), logits.len() / columns.len());
                 let panels = (columns.start - first) / panel..(columns.end - first).div_ceil(panel);
                 let hidden = &hidden[row * width..(row + n_rows) * width];
-                table.multiply(Part { inner: 0..width, panels }, hidden, logits, false);
+                table.multiply(panels, hidden, Area::unwritten(logits, columns.len()), false);
+                #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+                // SAFETY: the product wrote all of its area.
+                let logits = unsafe { logits.assume_init_mut() };
                 let mut of_rows = Vec::with_capacity(n_rows);
                 simd(
                     #[inline(always)]

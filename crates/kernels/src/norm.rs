@@ -1,5 +1,7 @@
 //! Root-mean-square normalisation: y = x w / rms(x), rms(x) = sqrt(mean(x^2) + eps).
 
+use std::mem::MaybeUninit;
+
 use burn::Tensor;
 use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
 use burn::backend::autodiff::grads::Gradients;
@@ -9,8 +11,9 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use rayon::prelude::*;
 
+use crate::area::unwritten;
 use crate::device::{on_flex, tensor};
-use crate::lanes::{ROWS_PER_TASK, dot, filled, simd};
+use crate::lanes::{ROWS_PER_TASK, Unwritten, dot, filled, simd};
 use crate::plain;
 
 /// `x / sqrt(mean(x^2) + eps) * weight`: `x` is [N, D], `weight` [1, D]; returns [N, D].
@@ -25,10 +28,11 @@ pub fn rms_norm(x: Tensor<2>, weight: Tensor<2>, eps: f32) -> Tensor<2> {
 pub fn rms_norm_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     let width = weight.len();
     let task = width * ROWS_PER_TASK;
-    out.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(out, x)| of_task(x, weight, eps, out));
+    out.par_chunks_mut(task).zip(x.par_chunks(task)).for_each(|(out, x)| of_task(x, weight, eps, unwritten(out)));
 }
 
-fn of_task(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+/// Writes all of `out`.
+fn of_task(x: &[f32], weight: &[f32], eps: f32, out: &mut [MaybeUninit<f32>]) {
     let width = weight.len();
     simd(
         #[inline(always)]
@@ -36,7 +40,7 @@ fn of_task(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
             for (out, x) in out.chunks_exact_mut(width).zip(x.chunks_exact(width)) {
                 let scale = inverse_rms(x, eps);
                 for ((out, x), weight) in out.iter_mut().zip(x).zip(weight) {
-                    *out = x * scale * weight;
+                    out.write(x * scale * weight);
                 }
             }
         },
@@ -59,7 +63,12 @@ impl RmsNorm for Flex {
 pub(crate) fn normed(x: &FlexTensor, weight: &FlexTensor, eps: f32) -> Vec<f32> {
     let (xs, weights) = (x.storage::<f32>(), weight.storage::<f32>());
     let each = weights.len() * ROWS_PER_TASK;
-    filled(xs.len(), each, |at, out| of_task(&xs[at * each..], weights, eps, out))
+    let task = |at, out: &mut [_]| of_task(&xs[at * each..], weights, eps, out);
+    #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+    // SAFETY: a task writes all its numbers.
+    unsafe {
+        filled(xs.len(), each, task)
+    }
 }
 
 #[inline(always)]
@@ -72,27 +81,28 @@ pub(crate) fn backward(grad: &FlexTensor, x: &FlexTensor, weight: &FlexTensor, e
     let (grads, xs, weights) = (grad.storage::<f32>(), x.storage::<f32>(), weight.storage::<f32>());
     let width = weights.len();
     let task = width * ROWS_PER_TASK;
-    let mut dx = vec![0.0_f32; xs.len()];
+    let mut dx = Unwritten::of(xs.len());
     let partial: Vec<Vec<f32>> = dx
+        .room(xs.len())
         .par_chunks_mut(task)
         .zip(xs.par_chunks(task).zip(grads.par_chunks(task)))
         .map(|(dx, (xs, grads))| {
-            let mut dw = vec![0.0_f32; width];
+            let (mut dw, mut scaled) = (vec![0.0_f32; width], vec![0.0_f32; width]);
             let rows = dx.chunks_exact_mut(width).zip(xs.chunks_exact(width).zip(grads.chunks_exact(width)));
             simd(
                 #[inline(always)]
                 || {
                     for (dx, (x, grad)) in rows {
                         let scale = inverse_rms(x, eps);
-                        for (((dx, x), grad), (weight, dw)) in
-                            dx.iter_mut().zip(x).zip(grad).zip(weights.iter().zip(&mut dw))
+                        for (((scaled, x), grad), (weight, dw)) in
+                            scaled.iter_mut().zip(x).zip(grad).zip(weights.iter().zip(&mut dw))
                         {
-                            *dx = grad * weight;
+                            *scaled = grad * weight;
                             *dw += grad * x * scale;
                         }
-                        let pull = dot(dx, x) / width as f32 * scale * scale;
-                        for (dx, x) in dx.iter_mut().zip(x) {
-                            *dx = scale * (*dx - x * pull);
+                        let pull = dot(&scaled, x) / width as f32 * scale * scale;
+                        for ((dx, scaled), x) in dx.iter_mut().zip(&scaled).zip(x) {
+                            dx.write(scale * (scaled - x * pull));
                         }
                     }
                 },
@@ -100,6 +110,9 @@ pub(crate) fn backward(grad: &FlexTensor, x: &FlexTensor, weight: &FlexTensor, e
             dw
         })
         .collect();
+    #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+    // SAFETY: the tasks divide the room without a gap, and each wrote all its rows.
+    let dx = unsafe { dx.written(xs.len()) };
     let mut dw = vec![0.0_f32; width];
     for partial in &partial {
         for (dw, partial) in dw.iter_mut().zip(partial) {

@@ -7,6 +7,7 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+use crate::amx;
 use crate::area::{Area, filled_by_columns};
 use crate::bf16;
 use crate::isa;
@@ -32,148 +33,190 @@ pub(crate) struct Packed {
     precision: Precision,
     inner: usize,
     columns: usize,
-    width: usize,
+    panel: Panel,
     words: Vec<u32>,
     /// Where they begin.
     start: usize,
 }
 
-/// The part of a matrix that a product reads: a range of its inner indices, which starts even, and of its panels.
-#[derive(Clone, Debug)]
-pub(crate) struct Part {
-    pub(crate) inner: Range<usize>,
-    pub(crate) panels: Range<usize>,
+/// The sizes of a panel.
+#[derive(Clone, Copy, Debug)]
+struct Panel {
+    /// Words.
+    height: usize,
+    /// Columns: two vectors, a cache line at least.
+    width: usize,
+    /// For products of tiles.
+    of_tiles: bool,
+}
+
+impl Panel {
+    /// Of a matrix with so many inner indices.
+    fn of(precision: Precision, inner: usize) -> Panel {
+        if multiplies_tiles(precision) {
+            return Panel { height: inner.div_ceil(amx::DEPTH) * amx::TILE, width: amx::STRIP, of_tiles: true };
+        }
+        let width = if isa::is_wide() { WIDEST } else { WIDEST / 2 };
+        Panel { height: inner.div_ceil(precision.together()), width, of_tiles: false }
+    }
+
+    fn n_words(self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// Whether products in `precision` are those of tiles.
+pub(crate) fn multiplies_tiles(precision: Precision) -> bool {
+    precision == Precision::Bf16 && isa::chosen().0.has_tiles()
 }
 
 impl Packed {
-    /// Arranges the elements of `source`.
-    pub(crate) fn new(precision: Precision, [inner, columns]: [usize; 2], source: Source<'_>) -> Packed {
-        let width = Packed::panel_width();
-        let height = inner.div_ceil(precision.together());
-        let n_words = columns.div_ceil(width) * height * width;
+    /// Arranges the elements of `source`, as work for `n_threads`.
+    pub(crate) fn new(
+        precision: Precision,
+        [inner, columns]: [usize; 2],
+        source: Source<'_>,
+        n_threads: usize,
+    ) -> Packed {
+        let panel = Panel::of(precision, inner);
+        let n_panels = columns.div_ceil(panel.width);
+        let n_words = n_panels * panel.n_words();
         let mut words = Vec::<u32>::with_capacity(n_words + LINE);
         let start = words.as_ptr().align_offset(LINE * size_of::<u32>()).min(LINE);
         let room = words.spare_capacity_mut();
         room[..start].fill(MaybeUninit::new(0));
-        let tasks = room[start..start + n_words].par_chunks_mut(PANELS * height * width).enumerate();
+        let most = if panel.of_tiles { PANELS_OF_TILES } else { PANELS };
+        let each = n_panels.div_ceil(n_threads).clamp(1, most);
+        let tasks = room[start..start + n_words].par_chunks_mut((each * panel.n_words()).max(1)).enumerate();
         tasks.for_each(|(task, out)| {
-            let sizes = ([inner, columns], task * PANELS);
-            match width {
-                WIDEST => arrange::<WIDEST>(precision, source, sizes, out),
-                _ => arrange::<{ WIDEST / 2 }>(precision, source, sizes, out),
+            let (sizes, first) = ([inner, columns], task * each * panel.width);
+            match panel.width {
+                _ if panel.of_tiles => amx::arrange_panels(source.operand(sizes), first, out),
+                WIDEST => arrange::<WIDEST>(precision, source, (sizes, first), out),
+                _ => arrange::<{ WIDEST / 2 }>(precision, source, (sizes, first), out),
             }
         });
         #[expect(unsafe_code, reason = "to fill so much memory with zeros first takes as long as arranging it")]
         // SAFETY: there is room for `n_words + LINE`. The words before `start` are written above, and the panels divide the rest
-        // without a gap; `arrange` writes every word of the panels it is given.
+        // without a gap; `arrange` and `arrange_panels` write every word of the panels they are given.
         unsafe {
             words.set_len(start + n_words);
         }
-        Packed { precision, inner, columns, width, words, start }
+        Packed { precision, inner, columns, panel, words, start }
     }
 
-    /// Columns of a panel: two vectors, a cache line at least.
-    pub(crate) fn panel_width() -> usize {
-        if isa::chosen().0.is_wide() { WIDEST } else { WIDEST / 2 }
+    /// Columns of a panel.
+    pub(crate) fn panel_width(&self) -> usize {
+        self.panel.width
     }
 
     pub(crate) fn n_panels(&self) -> usize {
-        self.columns.div_ceil(self.width)
+        self.columns.div_ceil(self.panel.width)
     }
 
-    /// All of it.
-    pub(crate) fn whole(&self) -> Part {
-        Part { inner: 0..self.inner, panels: 0..self.n_panels() }
+    /// All its panels.
+    pub(crate) fn whole(&self) -> Range<usize> {
+        0..self.n_panels()
     }
 
     /// The columns of `panels`.
     pub(crate) fn columns(&self, panels: &Range<usize>) -> Range<usize> {
-        panels.start * self.width..(panels.end * self.width).min(self.columns)
+        panels.start * self.panel.width..(panels.end * self.panel.width).min(self.columns)
     }
 
     /// out [N, columns] = a [N, inner] times the matrix, shared by `n_threads`.
     pub(crate) fn product(&self, a: &[f32], out: &mut [f32], n_threads: usize) {
         let n_rows = a.len() / self.inner;
         if n_rows >= THREAD_ROWS * n_threads {
-            let each = rows_per_task(n_rows, n_threads);
+            let each = self.rows_per_task(n_rows, n_threads);
             let tasks = a.par_chunks(each * self.inner).zip(out.par_chunks_mut(each * self.columns));
-            return tasks.for_each(|(a, out)| self.multiply(self.whole(), a, out, false));
+            return tasks.for_each(|(a, out)| self.multiply(self.whole(), a, Area::new(out, self.columns), false));
         }
         // The weights' bytes count more than the arithmetic: every thread reads its share of them.
-        let each = self.n_panels().div_ceil(n_threads).max(FEW_COLUMNS / self.width);
-        Area::new(out, self.columns).by_columns(each * self.width, &|task, out| {
+        let each = self.n_panels().div_ceil(n_threads).max(FEW_COLUMNS / self.panel.width);
+        Area::new(out, self.columns).by_columns(each * self.panel.width, &|task, out| {
             let panels = task * each..((task + 1) * each).min(self.n_panels());
-            let a = Left::Rows { values: a, n_inner: self.inner };
-            self.tiles(Part { panels, ..self.whole() }, a, out, Write::default());
+            self.tiles(panels, Left::Rows { values: a, n_inner: self.inner }, out, Write::default());
         });
     }
 
     /// a [N, inner] times the matrix, [N, columns].
     pub(crate) fn of_rows(&self, a: &[f32]) -> Vec<f32> {
         let n_rows = a.len() / self.inner;
-        let each = rows_per_task(n_rows, rayon::current_num_threads());
-        filled(n_rows * self.columns, each * self.columns, |task, out| {
-            let a = &a[task * each * self.inner..][..out.len() / self.columns * self.inner];
-            self.multiply(self.whole(), a, out, false);
-        })
-    }
-
-    /// (a times the matrix)ᵀ, [columns, n_rows]: `a` is [n_rows, inner].
-    pub(crate) fn across(&self, a: Left<'_>, n_rows: usize) -> Vec<f32> {
-        let each = rows_per_task(n_rows, rayon::current_num_threads());
-        let write = Write { across: true, adds: false };
-        filled_by_columns([self.columns, n_rows], each, |task, out| {
-            self.tiles(self.whole(), a.from(task * each), out, write);
-        })
-    }
-
-    /// out [N, columns of the part] = a [N, inner of the part] times `part`, or that added to `out`; on this thread.
-    pub(crate) fn multiply(&self, part: Part, a: &[f32], out: &mut [f32], adds: bool) {
-        let a = Left::Rows { values: a, n_inner: part.inner.len() };
-        let out = Area::new(out, self.columns(&part.panels).len());
-        self.tiles(part, a, out, Write { adds, across: false });
+        let each = self.rows_per_task(n_rows, rayon::current_num_threads());
+        self.filled(n_rows, each, |task| Left::Rows { values: a, n_inner: self.inner }.from(task * each))
     }
 
     /// aᵀ times the matrix, [m, columns]: `a` is [inner, m].
     pub(crate) fn of_columns(&self, a: &[f32]) -> Vec<f32> {
         let n_out = a.len() / self.inner;
-        let each = rows_per_task(n_out, rayon::current_num_threads());
-        filled(n_out * self.columns, each * self.columns, |task, out| self.outer_rows(a, task * each, out, false))
+        let each = self.rows_per_task(n_out, rayon::current_num_threads());
+        self.filled(n_out, each, |task| self.left_columns(a).from(task * each))
+    }
+
+    /// `n_rows` rows of products, `each` per task with what `left` says it multiplies.
+    fn filled<'a>(&self, n_rows: usize, each: usize, left: impl Fn(usize) -> Left<'a> + Sync) -> Vec<f32> {
+        let task = |task, out: &mut [MaybeUninit<f32>]| {
+            self.tiles(self.whole(), left(task), Area::unwritten(out, self.columns), Write::default());
+        };
+        #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+        // SAFETY: a product writes every element of its area.
+        unsafe {
+            filled(n_rows * self.columns, each * self.columns, task)
+        }
+    }
+
+    /// (a times the matrix)ᵀ, [columns, n_rows]: `a` is [n_rows, inner].
+    pub(crate) fn across(&self, a: Left<'_>, n_rows: usize) -> Vec<f32> {
+        let each = self.rows_per_task(n_rows, rayon::current_num_threads());
+        let write = Write { across: true, adds: false };
+        let task = |task: usize, out: Area<'_>| self.tiles(self.whole(), a.from(task * each), out, write);
+        #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+        // SAFETY: a product writes every element of its area.
+        unsafe {
+            filled_by_columns([self.columns, n_rows], each, task)
+        }
+    }
+
+    /// out [N, columns of the panels] = a [N, inner] times `panels`, or that added to `out`; on this thread.
+    pub(crate) fn multiply(&self, panels: Range<usize>, a: &[f32], out: Area<'_>, adds: bool) {
+        assert_eq!(out.n_columns(), self.columns(&panels).len(), "an area as wide as the panels");
+        self.tiles(panels, Left::Rows { values: a, n_inner: self.inner }, out, Write { adds, across: false });
     }
 
     /// out [m, columns] = aᵀ times the matrix, or that added to `out`: `a` is [inner, m].
-    pub(crate) fn outer(&self, a: &[f32], out: &mut [f32], adds: bool) {
-        let n_out = a.len() / self.inner;
-        let each = rows_per_task(n_out, rayon::current_num_threads());
-        let tasks = out.par_chunks_mut(each * self.columns).enumerate();
-        tasks.for_each(|(task, out)| self.outer_rows(a, task * each, out, adds));
+    pub(crate) fn outer(&self, a: &[f32], out: Area<'_>, adds: bool) {
+        let each = self.rows_per_task(out.n_rows(), rayon::current_num_threads());
+        out.by_rows(each, &|task, out| {
+            self.tiles(self.whole(), self.left_columns(a).from(task * each), out, Write { adds, across: false });
+        });
     }
 
-    /// Rows `from`.. of aᵀ times the matrix, as many as `out` has.
-    fn outer_rows(&self, a: &[f32], from: usize, out: &mut [f32], adds: bool) {
-        let a = Left::Columns { values: a, stride: a.len() / self.inner, n_inner: self.inner };
-        self.tiles(self.whole(), a.from(from), Area::new(out, self.columns), Write { adds, across: false });
+    /// The columns of `a` [inner, m] as rows.
+    fn left_columns<'a>(&self, a: &'a [f32]) -> Left<'a> {
+        Left::Columns { values: a, stride: a.len() / self.inner, n_inner: self.inner }
     }
 
-    fn tiles(&self, Part { inner, panels }: Part, a: Left<'_>, out: Area<'_>, write: Write) {
-        let together = self.precision.together();
-        assert_eq!(inner.start % together, 0, "a part starts at a whole word");
-        let height = self.inner.div_ceil(together);
+    fn tiles(&self, panels: Range<usize>, a: Left<'_>, out: Area<'_>, write: Write) {
         let words = &self.words[self.start..];
-        let words = &words[panels.start * height * self.width..panels.end * height * self.width];
-        let panels = Panels { words, height, from: inner.start / together };
+        let words = &words[panels.start * self.panel.n_words()..panels.end * self.panel.n_words()];
+        let panels = Panels { words, height: self.panel.height };
+        if self.panel.of_tiles {
+            return amx::multiply(a, panels, out, write);
+        }
         tile::multiply(self.precision, a, panels, out, write);
+    }
+
+    /// How many of `n_rows` a task has, so that all threads are busy.
+    pub(crate) fn rows_per_task(&self, n_rows: usize, n_threads: usize) -> usize {
+        let (most, unit) = if self.panel.of_tiles { (amx::TASK_ROWS, amx::STRIP) } else { (TASK_ROWS, FEW_ROWS) };
+        let n_tasks = n_rows.div_ceil(most).next_multiple_of(n_threads);
+        n_rows.div_ceil(n_tasks).next_multiple_of(unit)
     }
 }
 
 /// Words of a cache line.
 const LINE: usize = 16;
-
-/// How many of `n_rows` a task has, so that all threads are busy.
-pub(crate) fn rows_per_task(n_rows: usize, n_threads: usize) -> usize {
-    let n_tasks = n_rows.div_ceil(TASK_ROWS).next_multiple_of(n_threads);
-    n_rows.div_ceil(n_tasks).next_multiple_of(FEW_ROWS)
-}
 
 /// Where the elements of a matrix [inner, columns] are.
 #[derive(Clone, Copy)]
@@ -187,7 +230,15 @@ pub(crate) enum Source<'a> {
 /// Rows that are read at a time: a column's share of them is one cache line. Even.
 const BLOCK: usize = 16;
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// The same for products of tiles.
+    fn operand(self, [inner, columns]: [usize; 2]) -> amx::Operand<'a> {
+        match self {
+            Source::Rows(values) => amx::Operand::across(values, [columns, inner]),
+            Source::Columns(values) => amx::Operand::along(values, [columns, inner]),
+        }
+    }
+
     /// Asks for what [`Source::read`] will want.
     #[inline(always)]
     fn fetch<const WIDTH: usize>(self, [inner, columns]: [usize; 2], (row, first): (usize, usize)) {
@@ -221,7 +272,8 @@ impl Source<'_> {
                     let values = &values[(row + i) * columns + first..][..n_columns];
                     match values.as_array::<WIDTH>() {
                         Some(values) => *block = *values,
-                        None => block[..n_columns].copy_from_slice(values),
+                        // Not a copy: with the one above it would become a call for each row, of a length known too late.
+                        None => *block = std::array::from_fn(|column| values.get(column).copied().unwrap_or(0.0)),
                     }
                 }
             }
@@ -237,12 +289,13 @@ impl Source<'_> {
     }
 }
 
-/// Panels that a task arranges: rows of a source are then read some cache lines at a time.
+/// Most panels that a task arranges: rows of a source are then read some cache lines at a time.
 const PANELS: usize = 4;
+const PANELS_OF_TILES: usize = 16;
 /// Blocks that are asked for before they are read.
 const AHEAD: usize = 4;
 
-/// The words of the panels from number `first` on of a matrix [inner, columns]: all of `out`.
+/// The words of the panels from column `first` on of a matrix [inner, columns]: all of `out`.
 fn arrange<const WIDTH: usize>(
     precision: Precision,
     source: Source<'_>,
@@ -257,7 +310,7 @@ fn arrange<const WIDTH: usize>(
         Source::Rows(_) => (at / n_panels, at % n_panels),
         Source::Columns(_) => (at % n_blocks, at / n_blocks),
     };
-    let at_source = |(block, panel): (usize, usize)| (block * BLOCK, (first + panel) * WIDTH);
+    let at_source = |(block, panel): (usize, usize)| (block * BLOCK, first + panel * WIDTH);
     simd(
         #[inline(always)]
         || {

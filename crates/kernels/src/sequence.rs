@@ -5,6 +5,8 @@
 //! Buffers have T and d rounded up to the tiles of [`product`](crate::lanes::product), padded with zeros: padded keys get
 //! probability zero, padded queries produce rows that are never read.
 
+mod tiled;
+
 use pulp::{Simd, WithSimd};
 
 use crate::heads::Heads;

@@ -21,16 +21,15 @@ pub(crate) enum Left<'a> {
     Columns { values: &'a [f32], stride: usize, n_inner: usize },
 }
 
-/// Panels that are `height` words high, of which those from `from` on are multiplied with.
+/// Panels that are `height` words high.
 #[derive(Clone, Copy)]
 pub(crate) struct Panels<'a> {
     pub(crate) words: &'a [u32],
     pub(crate) height: usize,
-    pub(crate) from: usize,
 }
 
 /// How sums are written.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Write {
     /// Added to what is there, not in its place.
     pub(crate) adds: bool,
@@ -40,8 +39,8 @@ pub(crate) struct Write {
 
 /// Most words of the inner index before the next panel: the left operand's part stays in the second-level cache.
 const DEPTH: usize = 768;
-/// The same where panels are of the widest kind.
-const DEPTH_OF_WIDE: usize = 256;
+/// Words of a cache line.
+const LINE: usize = 16;
 
 /// out = `a` times `panels`, of which `out` is as large as it has rows and they have columns.
 pub(crate) fn multiply(precision: Precision, a: Left<'_>, panels: Panels<'_>, out: Area<'_>, write: Write) {
@@ -95,24 +94,31 @@ impl<'a> Tiles<'a> {
         // Taken out meanwhile: what runs inside another function's closure is not compiled for the instruction set.
         let mut arranged = ARRANGED.take();
         match D::Vectors::F32_LANES {
-            16 => self.by_depth::<D, 32, DEPTH_OF_WIDE>(dot, &mut arranged),
-            _ => self.by_depth::<D, 16, DEPTH>(dot, &mut arranged),
+            16 => self.by_depth::<D, 32>(dot, &mut arranged),
+            _ => self.by_depth::<D, 16>(dot, &mut arranged),
         }
         ARRANGED.set(arranged);
     }
 
     #[inline(always)]
-    fn by_depth<D: Dot, const WIDTH: usize, const DEPTH: usize>(self, dot: D, arranged: &mut Vec<u32>) {
-        let Tiles { a, panels: Panels { words, height, from }, mut out, write, .. } = self;
+    fn by_depth<D: Dot, const WIDTH: usize>(self, dot: D, arranged: &mut Vec<u32>) {
+        let Tiles { a, panels: Panels { words, height }, mut out, write, .. } = self;
         let n_rows = if write.across { out.n_columns() } else { out.n_rows() };
         let n_words = a.n_inner().div_ceil(D::TOGETHER);
         let each = n_words.div_ceil(n_words.div_ceil(DEPTH)); // parts of about the same depth
         for start in (0..n_words).step_by(each) {
+            if start > 0 {
+                #[expect(unsafe_code, reason = "the compiler does not see what is written")]
+                // SAFETY: the parts before wrote every row and column.
+                unsafe {
+                    out.written();
+                }
+            }
             let end = (start + each).min(n_words);
             let depth = end - start;
             arranged.resize(arranged.len().max(n_rows * depth), 0); // tile by tile, [words, rows of the tile]
             a.arrange::<D>(dot, n_rows, start..end, &mut arranged[..n_rows * depth]);
-            let part = |panel: &'a [u32]| &panel[(from + start) * WIDTH..(from + end) * WIDTH];
+            let part = |panel: &'a [u32]| &panel[start * WIDTH..end * WIDTH];
             let mut panels = words.chunks_exact(height * WIDTH).map(part).enumerate().peekable();
             while let Some((index, panel)) = panels.next() {
                 // The next panel is fetched while this one is multiplied with, a share by each tile.
@@ -125,18 +131,16 @@ impl<'a> Tiles<'a> {
                         let n = D::rows(n_rows - row);
                         let a = &arranged[row * depth..(row + n) * depth];
                         let at = (row, index * WIDTH + strip);
-                        if strip == 0 {
-                            let (now, later) = ahead.split_at(share.min(ahead.len()));
-                            fetch(now);
-                            ahead = later;
-                        }
+                        let (now, later) = ahead.split_at(if strip == 0 { share.min(ahead.len()) } else { 0 });
+                        ahead = later;
+                        let panel = (panel, strip, now);
                         match n {
-                            12 if D::ROWS == 12 => tile::<D, WIDTH, 12>(dot, a, (panel, strip), &mut out, at, write),
-                            6 if D::ROWS == 6 => tile::<D, WIDTH, 6>(dot, a, (panel, strip), &mut out, at, write),
-                            4 => tile::<D, WIDTH, 4>(dot, a, (panel, strip), &mut out, at, write),
-                            3 => tile::<D, WIDTH, 3>(dot, a, (panel, strip), &mut out, at, write),
-                            2 => tile::<D, WIDTH, 2>(dot, a, (panel, strip), &mut out, at, write),
-                            _ => tile::<D, WIDTH, 1>(dot, a, (panel, strip), &mut out, at, write),
+                            12 if D::ROWS == 12 => tile::<D, WIDTH, 12>(dot, a, panel, &mut out, at, write),
+                            6 if D::ROWS == 6 => tile::<D, WIDTH, 6>(dot, a, panel, &mut out, at, write),
+                            4 => tile::<D, WIDTH, 4>(dot, a, panel, &mut out, at, write),
+                            3 => tile::<D, WIDTH, 3>(dot, a, panel, &mut out, at, write),
+                            2 => tile::<D, WIDTH, 2>(dot, a, panel, &mut out, at, write),
+                            _ => tile::<D, WIDTH, 1>(dot, a, panel, &mut out, at, write),
                         }
                         row += n;
                     }
@@ -190,13 +194,15 @@ impl Left<'_> {
         match self {
             Left::Rows { values, n_inner } => {
                 let tiles = out.chunks_exact_mut(N * depth.len()).zip(values.chunks(N * n_inner));
+                let n_whole = (end - first) / (BLOCK * D::TOGETHER) * BLOCK;
                 for (tile, values) in tiles {
-                    for (row, values) in values.chunks_exact(n_inner).take(N).enumerate() {
-                        let words = values[first..end].chunks(D::TOGETHER);
-                        for (out, values) in tile.as_chunks_mut::<N>().0.iter_mut().zip(words) {
-                            out[row] = dot.word(values[0], values.get(1).copied().unwrap_or(0.0));
-                        }
-                    }
+                    let mut values = values.chunks_exact(n_inner).map(|row| &row[first..end]);
+                    let mut rows = std::array::from_fn(|_| values.next().expect("a tile has its rows"));
+                    let (whole, rest) = tile.as_chunks_mut::<N>().0.split_at_mut(n_whole);
+                    let whole = whole.as_chunks_mut::<BLOCK>().0.iter_mut();
+                    whole.for_each(|out| interleave(dot, &mut rows, BLOCK * D::TOGETHER, out));
+                    let left = rows[0].len();
+                    interleave(dot, &mut rows, left, rest);
                 }
             }
             Left::Columns { values, stride, .. } => {
@@ -218,12 +224,31 @@ impl Left<'_> {
     }
 }
 
-/// N rows times a strip of a panel's columns, at row and column `at`: `a` is [words, N].
+/// Words of a row that are arranged at a time.
+const BLOCK: usize = 16;
+
+/// Takes the next `n` values of each row as words [words, rows], at most a block of them.
+#[inline(always)]
+fn interleave<D: Dot, const N: usize>(dot: D, rows: &mut [&[f32]; N], n: usize, out: &mut [[u32; N]]) {
+    let mut words = [[0; BLOCK]; N];
+    for (words, row) in words.iter_mut().zip(rows) {
+        let (values, rest) = row.split_at(n);
+        for (word, values) in words.iter_mut().zip(values.chunks(D::TOGETHER)) {
+            *word = dot.word(values[0], values.get(1).copied().unwrap_or(0.0));
+        }
+        *row = rest;
+    }
+    for (word, out) in out.iter_mut().enumerate() {
+        *out = std::array::from_fn(|row| words[row][word]);
+    }
+}
+
+/// N rows times a strip of a panel's columns, at row and column `at`: `a` is [words, N]. Meanwhile `ahead` is fetched.
 #[inline(always)]
 fn tile<D: Dot, const WIDTH: usize, const N: usize>(
     dot: D,
     a: &[u32],
-    (panel, strip): (&[u32], usize),
+    (panel, strip, ahead): (&[u32], usize, &[u32]),
     out: &mut Area<'_>,
     at: (usize, usize),
     write: Write,
@@ -231,9 +256,18 @@ fn tile<D: Dot, const WIDTH: usize, const N: usize>(
     /// Words per turn of the loop.
     const TOGETHER: usize = 4;
     let simd = dot.vectors();
+    let (rows, columns) = (at.0..at.0 + N, at.1..at.1 + 2 * D::Vectors::F32_LANES);
+    if write.across {
+        ask(out, columns, rows)
+    } else {
+        ask(out, rows, columns)
+    }
     let mut sums = [[simd.splat_f32s(0.0); 2]; N];
     let (mut turns, mut panel_turns) = (a.chunks_exact(TOGETHER * N), panel.chunks_exact(TOGETHER * WIDTH));
+    // A few lines a turn: many at once would keep the operands waiting.
+    let mut ahead = ahead.chunks(ahead.len().div_ceil(turns.len().max(1)).next_multiple_of(LINE).max(LINE));
     for (a, panel) in (&mut turns).zip(&mut panel_turns) {
+        fetch(ahead.next().unwrap_or_default());
         for word in 0..TOGETHER {
             step::<D, N>(dot, &a[word * N..], &panel[word * WIDTH + strip..], &mut sums);
         }
@@ -256,6 +290,16 @@ fn step<D: Dot, const N: usize>(dot: D, a: &[u32], panel: &[u32], sums: &mut [[S
     }
 }
 
+/// Asks for what sums will be written to, as far as it reaches. Its rows may begin anywhere in a cache line.
+#[inline(always)]
+fn ask(out: &mut Area<'_>, rows: Range<usize>, columns: Range<usize>) {
+    for row in rows.start..rows.end.min(out.n_rows()) {
+        let out = out.row(row);
+        let (start, end) = (columns.start.min(out.len()), (columns.end + LINE - 1).min(out.len()));
+        fetch(&out[start..end]);
+    }
+}
+
 /// Writes sums row by row, as far as rows reach.
 #[inline(always)]
 fn along<S: Simd, const N: usize>(
@@ -266,18 +310,21 @@ fn along<S: Simd, const N: usize>(
     adds: bool,
 ) {
     let width = 2 * S::F32_LANES;
+    let is_whole = first + width <= out.n_columns();
     for (row, sums) in (row..).zip(sums) {
-        let out = out.row(row);
-        if first + width <= out.len() {
-            let (out, _) = S::as_mut_simd_f32s(&mut out[first..first + width]);
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = if adds { simd.add_f32s(*out, sum) } else { sum };
-            }
-        } else if first < out.len() {
+        if is_whole && adds {
+            let (out, _) = S::as_mut_simd_f32s(&mut out.values(row)[first..first + width]);
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out = simd.add_f32s(*out, sum));
+        } else if is_whole {
+            let (out, _) = S::as_uninit_mut_simd_f32s(&mut out.row(row)[first..first + width]);
+            out.iter_mut().zip(sums).for_each(|(out, sum)| _ = out.write(sum));
+        } else if first < out.n_columns() {
             let mut edge = [0.0; 32];
             S::as_mut_simd_f32s(&mut edge[..width]).0.copy_from_slice(&sums);
-            for (out, sum) in out[first..].iter_mut().zip(edge) {
-                *out = if adds { *out + sum } else { sum };
+            if adds {
+                out.values(row)[first..].iter_mut().zip(edge).for_each(|(out, sum)| *out += sum);
+            } else {
+                out.row(row)[first..].iter_mut().zip(edge).for_each(|(out, sum)| _ = out.write(sum));
             }
         }
     }
@@ -297,9 +344,12 @@ fn across<S: Simd, const N: usize>(
         S::as_mut_simd_f32s(&mut row[..2 * S::F32_LANES]).0.copy_from_slice(&sums);
     }
     for column in 0..(2 * S::F32_LANES).min(out.n_rows().saturating_sub(first)) {
-        let out = &mut out.row(first + column)[row..row + N];
-        for (out, row) in out.iter_mut().zip(&rows) {
-            *out = if adds { *out + row[column] } else { row[column] };
+        if adds {
+            let out = &mut out.values(first + column)[row..row + N];
+            out.iter_mut().zip(&rows).for_each(|(out, row)| *out += row[column]);
+        } else {
+            let out = &mut out.row(first + column)[row..row + N];
+            out.iter_mut().zip(&rows).for_each(|(out, row)| _ = out.write(row[column]));
         }
     }
 }

@@ -104,7 +104,8 @@ fn linear_does_not_depend_on_the_batch() {
     let x = noise(8, [n, n_in], 1.0);
     for precision in [Precision::F32, Precision::Bf16] {
         let linear = Linear::with_precision(weight.clone(), precision);
-        let product = |n_rows: usize, n_threads: usize| {
+        let passing = linear.clone().passing();
+        let product = |linear: &Linear, n_rows: usize, n_threads: usize| {
             let mut out = vec![0.0; n_rows * n_out];
             let threads = rayon::ThreadPoolBuilder::new().num_threads(n_threads).build().expect("threads");
             threads.install(|| linear.apply_rows(&x[..n_rows * n_in], &mut out, n_threads));
@@ -112,10 +113,12 @@ fn linear_does_not_depend_on_the_batch() {
         };
         let all = values(linear.apply(tensor(&x, [n, n_in])));
         for (n_rows, n_threads) in [(1, 1), (1, 3), (6, 1), (6, 3), (40, 3), (96, 3), (101, 1), (101, 3)] {
-            assert!(
-                all[..n_rows * n_out] == product(n_rows, n_threads),
-                "{precision:?}, {n_rows} rows, {n_threads} threads"
-            );
+            for (linear, which) in [(&linear, "kept"), (&passing, "passing")] {
+                assert!(
+                    all[..n_rows * n_out] == product(linear, n_rows, n_threads),
+                    "{precision:?}, {n_rows} rows, {n_threads} threads, {which}"
+                );
+            }
         }
     }
 }
@@ -181,26 +184,50 @@ fn swiglu_saturates() {
     close("swiglu at its limits", &out, &[0.0, 600.0], 1e-6);
 }
 
+/// Heads, key-value heads, width, lengths: widths and lengths off the tiles, one position, groups of 1 and 3, several blocks of
+/// queries, sequences of many lengths.
+const ATTENTIONS: [(usize, usize, usize, &[usize]); 8] = [
+    (6, 2, 4, &[5, 5]),
+    (2, 2, 16, &[17, 17, 17]),
+    (6, 2, 32, &[40, 3]),
+    (3, 1, 10, &[1]),
+    (2, 1, 8, &[64]),
+    (4, 2, 16, &[139]),
+    (2, 1, 64, &[97]),
+    (6, 2, 6, &[1, 67, 13, 64, 2, 101]),
+];
+
 #[test]
 fn attention_and_its_derivative() {
-    // Heads, key-value heads, width, lengths: widths and lengths off the tiles, one position, groups of 1 and 3, several
-    // blocks of queries, sequences of many lengths.
-    let sizes: [(usize, usize, usize, &[usize]); 7] = [
-        (6, 2, 4, &[5, 5]),
-        (2, 2, 16, &[17, 17, 17]),
-        (6, 2, 32, &[40, 3]),
-        (3, 1, 10, &[1]),
-        (2, 1, 8, &[64]),
-        (4, 2, 16, &[139]),
-        (6, 2, 6, &[1, 67, 13, 64, 2, 101]),
-    ];
-    for (n_query, n_kv, width, lengths) in sizes {
+    for (n_query, n_kv, width, lengths) in ATTENTIONS {
         let heads = Heads { n_query, n_kv, width };
         let rotary = Rotary::new(160, width, 10_000.0);
         let shape = [lengths.iter().sum(), heads.fused_width()];
-        let fused = |it: &[Tensor<2>]| attention(it[0].clone(), heads, &rotary, lengths);
+        let fused = |it: &[Tensor<2>]| attention(it[0].clone(), heads, &rotary, lengths, Precision::F32);
         let plain = |it: &[Tensor<2>]| plain::attention(it[0].clone(), heads, &rotary, lengths);
         check(&format!("attention {heads:?} {lengths:?}"), &fused, &plain, &[(noise(4, shape, 1.5), shape)]);
+    }
+}
+
+/// Where products of attention are taken in bf16, outputs and gradients are off by what that rounds.
+#[test]
+fn bf16_attention_is_near_the_f32_attention() {
+    for (n_query, n_kv, width, lengths) in ATTENTIONS {
+        let heads = Heads { n_query, n_kv, width };
+        let rotary = Rotary::new(160, width, 10_000.0);
+        let shape = [lengths.iter().sum(), heads.fused_width()];
+        let mix = noise(99, [shape[0], heads.out_width()], 1.0);
+        let inputs = [tensor(&noise(4, shape, 1.5), shape)];
+        let [whole, rounded] = [Precision::F32, Precision::Bf16].map(|precision| {
+            let op = |it: &[Tensor<2>]| attention(it[0].clone(), heads, &rotary, lengths, precision);
+            let (out, grads) = run(&op, &inputs, &mix);
+            [out, grads[0].clone()]
+        });
+        for (what, (whole, rounded)) in ["output", "gradient"].iter().zip(whole.iter().zip(&rounded)) {
+            let square = |it: &mut dyn Iterator<Item = f32>| it.map(|x| f64::from(x * x)).sum::<f64>();
+            let error = square(&mut whole.iter().zip(rounded).map(|(a, b)| a - b)) / square(&mut whole.iter().copied());
+            assert!(error.sqrt() < 0.01, "{heads:?} {lengths:?}: the {what} is {} off", error.sqrt());
+        }
     }
 }
 
@@ -252,19 +279,21 @@ fn packed_sequences_do_not_see_each_other() {
     let n_rows = lengths.iter().sum();
     let (width, out_width) = (heads.fused_width(), heads.out_width());
     let (qkv, mix) = (noise(4, [n_rows, width], 1.5), noise(5, [n_rows, out_width], 1.0));
-    let attend = |rows: std::ops::Range<usize>, lengths: &[usize]| {
+    let attend = |rows: std::ops::Range<usize>, lengths: &[usize], precision| {
         let qkv = tensor(&qkv[rows.start * width..rows.end * width], [rows.len(), width]);
-        let op = |it: &[Tensor<2>]| attention(it[0].clone(), heads, &rotary, lengths);
+        let op = |it: &[Tensor<2>]| attention(it[0].clone(), heads, &rotary, lengths, precision);
         run(&op, &[qkv], &mix[rows.start * out_width..rows.end * out_width])
     };
-    let (out, grads) = attend(0..n_rows, &lengths);
-    let mut start = 0;
-    for length in lengths {
-        let rows = start..start + length;
-        let (alone, alone_grads) = attend(rows.clone(), &[length]);
-        assert_eq!(out[rows.start * out_width..rows.end * out_width], alone);
-        assert_eq!(grads[0][rows.start * width..rows.end * width], alone_grads[0]);
-        start = rows.end;
+    for precision in [Precision::F32, Precision::Bf16] {
+        let (out, grads) = attend(0..n_rows, &lengths, precision);
+        let mut start = 0;
+        for length in lengths {
+            let rows = start..start + length;
+            let (alone, alone_grads) = attend(rows.clone(), &[length], precision);
+            assert_eq!(out[rows.start * out_width..rows.end * out_width], alone);
+            assert_eq!(grads[0][rows.start * width..rows.end * width], alone_grads[0]);
+            start = rows.end;
+        }
     }
 }
 

@@ -50,14 +50,14 @@ impl Decoder {
 
     /// A sequence that begins with the positions of `blocks`, which are full.
     pub fn row(&self, blocks: Vec<Block>) -> CachedRow {
-        let Shape { n_layers, heads, .. } = self.reading.transformer.shape;
-        CachedRow::new(n_layers, heads, blocks)
+        let Transformer { shape: Shape { n_layers, heads, .. }, precision, .. } = self.reading.transformer;
+        CachedRow::new(n_layers, heads, precision, blocks)
     }
 
     /// Memory of one block of cached positions, bytes.
     pub fn block_bytes(&self) -> usize {
-        let Shape { n_layers, heads, .. } = self.reading.transformer.shape;
-        Block::bytes(n_layers, heads)
+        let Transformer { shape: Shape { n_layers, heads, .. }, precision, .. } = self.reading.transformer;
+        Block::bytes(n_layers, heads, precision)
     }
 
     /// Reads `counts[i]` more tokens of sequence i, for every i: `tokens` has them one sequence after the other, N in all.

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use burn::Tensor;
+use collimate_kernels::Values;
 use half::bf16;
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo, View};
 
@@ -102,7 +103,7 @@ impl<'a> TensorFile<'a> {
     /// Of `sets`, each with its prefix and a tensor for each of `parameters` by its name.
     pub fn new(parameters: &'a [Param], sets: &[(&str, &'a BTreeMap<String, Tensor<2>>)], stored: Stored) -> Self {
         let one = |prefix: &str, tensors: &'a BTreeMap<_, _>, param: &'a Param| {
-            (format!("{prefix}{}", param.name), OneTensor { param, tensor: &tensors[&param.name], stored })
+            (format!("{prefix}{}", param.name), OneTensor::of(param, &tensors[&param.name], stored))
         };
         let of_set = |(prefix, tensors): &(&str, &'a _)| parameters.iter().map(|it| one(prefix, tensors, it)).collect();
         let mut tensors: Vec<(String, OneTensor<'a>)> = sets.iter().flat_map::<Vec<_>, _>(of_set).collect();
@@ -132,7 +133,7 @@ impl<'a> TensorFile<'a> {
     }
 
     /// Its bytes in order, in pieces, and how many they are in all.
-    pub(crate) fn pieces(&self) -> (usize, impl Iterator<Item = Vec<u8>>) {
+    pub(crate) fn pieces(&self) -> (usize, impl Iterator<Item = Cow<'_, [u8]>>) {
         let mut end = 0;
         let info = |(name, it): &(String, OneTensor<'_>)| {
             let start = end;
@@ -145,7 +146,7 @@ impl<'a> TensorFile<'a> {
         let mut header = serde_json::to_vec(&header).expect("names and shapes serialise");
         header.resize(header.len().next_multiple_of(8), b' ');
         let start = [&(header.len() as u64).to_le_bytes()[..], &header].concat();
-        (start.len() + end, std::iter::once(start).chain(self.tensors.iter().map(|it| it.1.bytes())))
+        (start.len() + end, std::iter::once(Cow::Owned(start)).chain(self.tensors.iter().map(|it| it.1.bytes())))
     }
 
     fn views(&self) -> impl Iterator<Item = (&str, &OneTensor<'a>)> {
@@ -153,21 +154,31 @@ impl<'a> TensorFile<'a> {
     }
 }
 
-/// A tensor whose bytes are made when they are asked for.
+/// A tensor whose bytes are those of its memory, or made when they are asked for.
 struct OneTensor<'a> {
     param: &'a Param,
     tensor: &'a Tensor<2>,
+    in_place: Option<Values>,
     stored: Stored,
 }
 
-impl OneTensor<'_> {
-    fn bytes(&self) -> Vec<u8> {
-        let values = self.tensor.to_data();
-        let values = values.as_slice::<f32>().expect("weights are f32").iter();
-        match self.stored {
-            Stored::F32 => values.flat_map(|it| it.to_le_bytes()).collect(),
-            Stored::Bf16 => values.flat_map(|it| bf16::from_f32(*it).to_le_bytes()).collect(),
+impl<'a> OneTensor<'a> {
+    fn of(param: &'a Param, tensor: &'a Tensor<2>, stored: Stored) -> Self {
+        OneTensor { param, tensor, in_place: Values::in_place(tensor), stored }
+    }
+
+    fn bytes(&self) -> Cow<'_, [u8]> {
+        match (self.stored, &self.in_place) {
+            (Stored::F32, Some(values)) if cfg!(target_endian = "little") => {
+                bytemuck::cast_slice(values.as_slice()).into()
+            }
+            (Stored::F32, _) => self.made(|it| it.to_le_bytes()).into(),
+            (Stored::Bf16, _) => self.made(|it| bf16::from_f32(it).to_le_bytes()).into(),
         }
+    }
+
+    fn made<const N: usize>(&self, bytes: impl Fn(f32) -> [u8; N]) -> Vec<u8> {
+        Values::of(self.tensor).as_slice().iter().flat_map(|it| bytes(*it)).collect()
     }
 }
 
@@ -184,7 +195,7 @@ impl View for &OneTensor<'_> {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        self.bytes().into()
+        self.bytes()
     }
 
     fn data_len(&self) -> usize {

@@ -4,7 +4,7 @@
 //! Shapes: N positions of all sequences, D width, V vocabulary. Hidden states are [N, D], row by row.
 
 use burn::Tensor;
-use collimate_kernels::{Heads, Linear, Rotary, attention, embed, recompute, rms_norm};
+use collimate_kernels::{Heads, Linear, Precision, Rotary, attention, embed, recompute, rms_norm};
 use rayon::prelude::*;
 
 use crate::arch::{Layer, Operations};
@@ -19,13 +19,19 @@ pub struct Transformer {
     pub(crate) table: Linear,
     pub(crate) layers: Vec<Layer<Tensor<2>>>,
     pub(crate) norm: Tensor<2>, // [1, D]
+    pub(crate) precision: Precision,
     recompute: bool,
 }
 
+/// Most numbers of a table that is kept arranged beside itself: 64 MiB.
+const MOST_KEPT: usize = 1 << 24;
+
 impl Transformer {
-    /// For inference: what is arranged for computing is kept.
+    /// For inference: what is arranged for computing is kept, but for a table that is too large to be there twice.
     pub fn new(weights: &Weights, compute: Compute) -> Transformer {
-        Transformer::arrange(weights, compute, |matrix| Linear::with_precision(matrix, compute.precision))
+        let kept = Transformer::arrange(weights, compute, |matrix| Linear::with_precision(matrix, compute.precision));
+        let is_large = weights.shape().table().size() > MOST_KEPT;
+        Transformer { table: if is_large { kept.table.passing() } else { kept.table }, ..kept }
     }
 
     /// For a training step: each matrix is arranged when it is needed, and not kept.
@@ -47,6 +53,7 @@ impl Transformer {
             table: linear(get(&shape.table())),
             layers: (0..shape.n_layers).into_par_iter().map(|it| shape.layer(it).map(get, stack)).collect(),
             norm: get(&shape.norm()),
+            precision: compute.precision,
             recompute: compute.recompute,
             shape: shape.clone(),
         }
@@ -78,7 +85,8 @@ impl Transformer {
     /// nothing. Returns [N, D], normalised, ready for the head.
     pub fn forward(&self, tokens: &[u32], layout: impl Into<Layout>) -> Tensor<2> {
         let Shape { heads, norm_eps, .. } = self.shape;
-        let mut whole = Whole { heads, rotary: self.rotary.clone(), layout: layout.into(), eps: norm_eps as f32 };
+        let (rotary, precision) = (self.rotary.clone(), self.precision);
+        let mut whole = Whole { heads, rotary, precision, layout: layout.into(), eps: norm_eps as f32 };
         let mut x = embed(self.table.weight().clone(), tokens);
         for layer in &self.layers {
             x = if self.recompute { layer.recomputed(x, &whole) } else { layer.apply(x, &mut whole) };
@@ -130,6 +138,7 @@ impl Layer<Tensor<2>> {
 struct Whole {
     heads: Heads,
     rotary: Rotary,
+    precision: Precision,
     layout: Layout,
     eps: f32,
 }
@@ -144,7 +153,7 @@ impl Operations for Whole {
 
     fn attention(&mut self, _: usize, qkv: Tensor<2>) -> Tensor<2> {
         let Layout { lengths, shared } = &self.layout;
-        let within = |qkv| attention(qkv, self.heads, &self.rotary, lengths);
+        let within = |qkv| attention(qkv, self.heads, &self.rotary, lengths, self.precision);
         match shared {
             None => within(qkv),
             // Attention alone sees a shared position once per sequence: it is little beside the products.

@@ -1,15 +1,21 @@
 //! The transformer against Transformers' logits (`bench/reference_logits.py`), and its cache against itself.
 
+use std::process::Command;
+
 use burn::Tensor;
 use burn::tensor::Device;
-use collimate_model::{Compute, Decoder, Transformer, Weights};
+use collimate_model::{Compute, Decoder, Precision, Transformer, Weights};
 
 const CONFIG: &[u8] = include_bytes!("data/config.json");
 const TENSORS: &[u8] = include_bytes!("data/model.safetensors");
 
 fn reference_model() -> Transformer {
+    model_in(Precision::F32)
+}
+
+fn model_in(precision: Precision) -> Transformer {
     let weights = Weights::from_bytes(CONFIG, TENSORS, &Device::flex()).expect("the stored checkpoint loads");
-    Transformer::new(&weights, Compute::default())
+    Transformer::new(&weights, Compute { precision, ..Compute::default() })
 }
 
 fn stored_tokens() -> Vec<Vec<u32>> {
@@ -40,25 +46,47 @@ fn logits_are_those_of_transformers() {
 
 #[test]
 fn a_packed_sequence_is_as_alone() {
-    let (model, rows) = (reference_model(), stored_tokens());
-    let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
-    let together = values(model.forward(&rows.concat(), &lengths[..]));
-    let alone: Vec<f32> = rows.iter().flat_map(|row| values(model.forward(row, &[row.len()]))).collect();
-    assert_eq!(together, alone);
+    for precision in [Precision::F32, Precision::Bf16] {
+        let (model, rows) = (model_in(precision), stored_tokens());
+        let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
+        let together = values(model.forward(&rows.concat(), &lengths[..]));
+        let alone: Vec<f32> = rows.iter().flat_map(|row| values(model.forward(row, &[row.len()]))).collect();
+        assert_eq!(together, alone, "{precision:?}");
+    }
 }
 
 #[test]
+fn bf16_logits_are_near_those_of_f32() {
+    let logits = |precision| {
+        let model = model_in(precision);
+        let of = |row: &Vec<u32>| values(model.logits(model.forward(row, &[row.len()])));
+        stored_tokens().iter().flat_map(of).collect::<Vec<f32>>()
+    };
+    let (whole, rounded) = (logits(Precision::F32), logits(Precision::Bf16));
+    let square = |it: &[f32]| it.iter().map(|x| f64::from(x * x)).sum::<f64>();
+    let off: Vec<f32> = whole.iter().zip(&rounded).map(|(a, b)| a - b).collect();
+    let error = (square(&off) / square(&whole)).sqrt();
+    assert!((1e-5..0.02).contains(&error), "{error}: rounded, and no more than that");
+}
+
+/// To the bit: the ratio of a fresh rollout is 1.
+#[test]
 fn reading_piece_by_piece_equals_the_training_forward() {
-    let (model, rows) = (reference_model(), stored_tokens());
+    for precision in [Precision::F32, Precision::Bf16] {
+        reads_piece_by_piece(&model_in(precision), &stored_tokens());
+    }
+}
+
+fn reads_piece_by_piece(model: &Transformer, rows: &[Vec<u32>]) {
     let whole: Vec<Vec<f32>> = rows.iter().map(|row| values(model.logits(model.forward(row, &[row.len()])))).collect();
     let (mut decoder, n_vocab) = (Decoder::new(model.clone()), model.shape().n_vocab);
     let mut cached: Vec<_> = rows.iter().map(|_| decoder.row(Vec::new())).collect();
-    while cached.iter().zip(&rows).any(|(cached, row)| cached.len() < row.len()) {
+    while cached.iter().zip(rows).any(|(cached, row)| cached.len() < row.len()) {
         // Every sequence at its own pace: 1, 2, 3, ... tokens at a time.
         let next = || {
             cached
                 .iter()
-                .zip(&rows)
+                .zip(rows)
                 .enumerate()
                 .map(|(index, (cached, row))| &row[cached.len()..row.len().min(cached.len() + index + 1)])
         };
@@ -70,16 +98,30 @@ fn reading_piece_by_piece_equals_the_training_forward() {
         let mut rest = logits.chunks_exact(n_vocab);
         for ((whole, start), n) in whole.iter().zip(starts).zip(counts) {
             for (at, logits) in (start..start + n).zip(&mut rest) {
-                close(logits, &whole[at * n_vocab..][..n_vocab]);
+                assert!(logits == &whole[at * n_vocab..][..n_vocab], "position {at}");
             }
         }
     }
 }
 
+/// The tests of this file where products in bf16 are those of tiles, as on a processor that has them.
+#[test]
+fn with_tiles() {
+    let binary = std::env::current_exe().expect("a test runs in a binary");
+    let run = Command::new(binary).env("COLLIMATE_ISA", "amx-emulated").args(["--skip", "with_tiles"]).output();
+    let run = run.expect("a test binary can be started");
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stdout));
+}
+
 /// Threads carry parties of sequences; what is read must not show how they were divided.
 #[test]
 fn any_number_of_threads_reads_the_same_bits() {
-    let (model, rows) = (reference_model(), stored_tokens());
+    for precision in [Precision::F32, Precision::Bf16] {
+        reads_the_same_bits(&model_in(precision), &stored_tokens());
+    }
+}
+
+fn reads_the_same_bits(model: &Transformer, rows: &[Vec<u32>]) {
     let read = |n_threads: usize, sequences: &[(&[u32], usize)]| {
         let mut decoder = Decoder::new(model.clone());
         let mut cached: Vec<_> = sequences.iter().map(|_| decoder.row(Vec::new())).collect();

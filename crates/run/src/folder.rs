@@ -22,6 +22,7 @@ use std::sync::{Mutex, PoisonError};
 use collimate_schema::Hash;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::error::RunError;
 use crate::finite::finite;
@@ -52,6 +53,11 @@ impl RunFolder {
     /// Creates the folder at `path`, or resumes the run in it if that has the same recipe and config.
     pub fn open(path: impl AsRef<Path>, recipe: &str, config: &impl Serialize) -> Result<RunFolder, RunError> {
         RunFolder::open_as(path.as_ref(), &Identity::of(path.as_ref(), recipe, config)?, false)
+    }
+
+    /// The config of the run at `path`, if there is one that can be read.
+    pub fn recorded(path: impl AsRef<Path>) -> Option<Value> {
+        Some(Identity::read(path.as_ref()).ok()??.config)
     }
 
     /// As [`RunFolder::open`], but a run that has another config gets this one. Stages whose parents stay the same keep what they

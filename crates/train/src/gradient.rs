@@ -76,7 +76,8 @@ pub(crate) fn gradients<T: Send>(
     n_batches: usize,
     loss: impl Fn(&Transformer, usize) -> (Tensor<1>, T) + Sync,
 ) -> (Gradients, Vec<T>) {
-    let arranged = learnable.arranged();
+    let side_by_side = rayon::current_num_threads().min(SIDE_BY_SIDE);
+    let arranged = learnable.arranged(n_batches.div_ceil(side_by_side));
     let one = |index: usize| {
         let Tracked { model, leaves } = learnable.tracked(&arranged);
         let (loss, with) = loss(&model, index);
@@ -89,7 +90,6 @@ pub(crate) fn gradients<T: Send>(
     };
     let mut sums: Vec<Vec<f32>> = Vec::new();
     let mut withs = Vec::with_capacity(n_batches);
-    let side_by_side = rayon::current_num_threads().min(SIDE_BY_SIDE);
     for from in (0..n_batches).step_by(side_by_side) {
         let done: Vec<_> = (from..(from + side_by_side).min(n_batches)).into_par_iter().map(one).collect();
         for (grads, with) in done {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use burn::Tensor;
 use burn::tensor::Device;
-use collimate_model::{Codec, Compute, Model, Param, Transformer, Weights};
+use collimate_model::{Codec, Compute, Model, Param, Precision, Transformer, Weights};
 
 /// Something with parameters that a loss over a transformer can improve.
 pub trait Learnable: Sync {
@@ -15,8 +15,8 @@ pub trait Learnable: Sync {
     /// Where it is trained.
     fn device(&self) -> Device;
 
-    /// The transformer of a step, arranged once for all its micro-batches.
-    fn arranged(&self) -> Transformer;
+    /// The transformer of a step, arranged once for all its micro-batches, which come in so many turns.
+    fn arranged(&self, n_turns: usize) -> Transformer;
 
     /// `arranged` in an autodiff graph of its own.
     fn tracked(&self, arranged: &Transformer) -> Tracked;
@@ -68,8 +68,13 @@ impl Learnable for Full {
         self.weights.device()
     }
 
-    fn arranged(&self) -> Transformer {
-        Transformer::passing(&self.weights, self.compute)
+    /// In bf16 products are so much faster than arranging weights, and these so much smaller, that they are kept for the step
+    /// if there are several turns.
+    fn arranged(&self, n_turns: usize) -> Transformer {
+        match self.compute.precision {
+            Precision::Bf16 if n_turns > 1 => Transformer::new(&self.weights, self.compute),
+            _ => Transformer::passing(&self.weights, self.compute),
+        }
     }
 
     fn tracked(&self, arranged: &Transformer) -> Tracked {

@@ -149,7 +149,7 @@ fn scored(learnable: &impl Learnable, batches: &[&RlBatch], cfg: &Rl) -> Sums {
     if batches.is_empty() {
         return Sums::default();
     }
-    let model = learnable.arranged();
+    let model = learnable.arranged(batches.len());
     let of = |it: &&RlBatch| Sums::of(&it.tokens, scores(&model, &it.batch), cfg);
     batches.iter().map(of).fold(Sums::default(), Sums::plus)
 }

@@ -54,8 +54,8 @@ impl Learnable for Misnamed {
         self.0.device()
     }
 
-    fn arranged(&self) -> Transformer {
-        self.0.arranged()
+    fn arranged(&self, n_turns: usize) -> Transformer {
+        self.0.arranged(n_turns)
     }
 
     fn tracked(&self, arranged: &Transformer) -> Tracked {

@@ -38,7 +38,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", value_parser = count)]
     pub tokens: Option<usize>,
     /// What products are taken in
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
     pub precision: Precision,
     /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
     #[arg(long, value_name = "NAME", default_value_t)]
@@ -81,7 +81,7 @@ pub fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         Some(dir) => Learner::load(dir, batch, tokens, args.device)?,
         None => Learner::random(Shape { batch, tokens, ..args.shape }, args.device),
     };
-    let learner = learner.in_precision(args.precision).recomputing(args.recompute);
+    let learner = learner.in_precision(args.precision.settled(args.device, None)).recomputing(args.recompute);
     let context = learner.context();
     anyhow::ensure!(
         batch > 0 && (1..=context).contains(&tokens),

@@ -42,6 +42,7 @@ pub(super) fn run_named(args: &RunArgs, command: &str, named: &config::Named<Del
         Some(seed) => Deliberate { seeds: vec![seed], ..cfg },
         None => cfg,
     };
+    let cfg = Deliberate { precision: args.settled(command, "/recipe/precision", cfg.precision), ..cfg };
     let base = embedded::harbor_base(&args.device.device())?;
     let base = Model { compute: Compute { precision: cfg.precision.into(), recompute: false }, ..base };
     let context = base.weights.shape().n_positions;

@@ -17,7 +17,8 @@ pub(super) const NAMED: &config::Named<Pretrain> = &[("base", base), ("tiny", ti
 /// Trains, stores and measures it; prints its model card.
 pub fn run(args: &RunArgs) -> anyhow::Result<Exit> {
     let cfg: Pretrain = config::resolve(&args.config, NAMED)?;
-    let cfg = Pretrain { seed: args.seed.unwrap_or(cfg.seed), ..cfg };
+    let precision = args.settled("pretrain", "/precision", cfg.precision);
+    let cfg = Pretrain { seed: args.seed.unwrap_or(cfg.seed), precision, ..cfg };
     cfg.check().with_context(|| format!("config {}", args.config))?;
     if args.dry_run && args.json {
         output::print_json(

@@ -7,6 +7,7 @@ use collimate_run::RunFolder;
 use serde::Serialize;
 
 use crate::device::DeviceName;
+use crate::precision::Precision;
 
 /// What every run takes.
 #[derive(Args, Clone, Debug, Default)]
@@ -42,6 +43,13 @@ impl RunArgs {
     pub fn open(&self, command: &str, recipe: &str, config: &impl Serialize) -> anyhow::Result<RunFolder> {
         let open = if self.reconfigure { RunFolder::reconfigure } else { RunFolder::open };
         Ok(open(self.out_or(command), recipe, config)?)
+    }
+
+    /// What `precision` is in this run: where it is `auto` and the run folder is there, what that has at `place` of its config.
+    pub fn settled(&self, command: &str, place: &str, precision: Precision) -> Precision {
+        let recorded = RunFolder::recorded(self.out_or(command));
+        let recorded = recorded.and_then(|it| serde_json::from_value(it.pointer(place)?.clone()).ok());
+        precision.settled(self.device, recorded)
     }
 
     /// The run folder: `--out`, or `runs/<command>` in the current directory.

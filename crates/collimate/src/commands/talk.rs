@@ -3,7 +3,7 @@
 use anyhow::Context;
 use clap::Args;
 use clap::builder::NonEmptyStringValueParser;
-use collimate_model::{Engine, Model};
+use collimate_model::{Compute, Engine, Model};
 use collimate_schema::{
     Brief, Completions, Conversation, Malformed, Parsed, PromptId, Request, RequestId, Sampler, Sampling, Seed,
 };
@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use super::spec::brief_of;
 use crate::device::DeviceName;
+use crate::precision::Precision;
 use crate::ranges::flag;
 use crate::{embedded, output};
 
@@ -50,6 +51,9 @@ pub struct ModelArgs {
     /// Seed of the samples
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub seed: u64,
+    /// What products are taken in
+    #[arg(long, value_enum, default_value_t = Precision::Auto)]
+    pub precision: Precision,
     /// Where to compute: `cpu`, `cuda:N`, `vulkan`, `vulkan:N` or `metal`; a GPU needs a build with that feature
     #[arg(long, value_name = "NAME", default_value_t)]
     pub device: DeviceName,
@@ -74,6 +78,8 @@ impl Speaker {
             }
             None => embedded::harbor_base(&device)?,
         };
+        let precision = args.precision.settled(args.device, None).into();
+        let model = Model { compute: Compute { precision, ..model.compute }, ..model };
         model.notices().iter().for_each(|it| output::note(&format!("note: {it}")));
         let sampling = Sampling {
             top_k: args.top_k,

@@ -68,7 +68,8 @@ mod tests {
 
     /// The blocks of `n` cached positions.
     fn blocks(n: usize) -> Vec<Block> {
-        let mut row = CachedRow::new(1, Heads { n_query: 1, n_kv: 1, width: 2 }, Vec::new());
+        let mut row =
+            CachedRow::new(1, Heads { n_query: 1, n_kv: 1, width: 2 }, collimate_kernels::Precision::F32, Vec::new());
         let mut plan = Plan::default();
         Spare::default().make_room(std::slice::from_mut(&mut row), &[n]);
         plan.begin(&[n]);

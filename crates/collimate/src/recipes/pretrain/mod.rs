@@ -66,6 +66,10 @@ pub struct Pretrain {
     /// Documents per step.
     #[schemars(range(min = 1, max = 100_000))]
     pub documents: u64,
+    /// Positions of a micro-batch, whose activations are in memory together: the gradient is the same but for the order of its sums.
+    #[serde(default = "batch_positions")]
+    #[schemars(range(min = 1, max = 1_000_000), extend("unit" = "positions"))]
+    pub micro_batch: usize,
     /// Highest learning rate.
     #[schemars(range(max = 1.0), extend("exclusiveMinimum" = 0))]
     pub lr: f32,
@@ -93,6 +97,10 @@ pub struct Pretrain {
     pub measured: usize,
 }
 
+fn batch_positions() -> usize {
+    BATCH_POSITIONS
+}
+
 /// The shipped base model.
 pub fn base() -> Pretrain {
     Pretrain {
@@ -108,6 +116,7 @@ pub fn base() -> Pretrain {
         precision: Precision::F32,
         steps: 2700,
         documents: 80,
+        micro_batch: BATCH_POSITIONS,
         lr: 4e-3,
         lr_floor: 2e-4,
         warmup: 100,
@@ -275,7 +284,7 @@ fn train(site: Site<'_>, cfg: &Pretrain, device: &Device, parents: &[&ArtifactId
         let sequences = batch(cfg, &*first.codec, seed, step);
         n_tokens += sequences.iter().map(|it| it.len() as u64).sum::<u64>();
         let lr = cfg.schedule().at(step);
-        let batches = Batch::split(&sequences, BATCH_POSITIONS);
+        let batches = Batch::split(&sequences, cfg.micro_batch);
         let at = (name, step, "lr");
         let stats = at_step(sft_step(&mut learner.full, &mut learner.adam, &batches, lr), at)?;
         let (loss, grad_norm) = (f64::from(stats.loss), f64::from(stats.grad_norm));
