@@ -9,8 +9,6 @@ mod arrange;
 mod emulated;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod native;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-mod permission;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -22,8 +20,6 @@ pub(crate) use arrange::Operand;
 pub(crate) use emulated::Emulated;
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 pub(crate) use native::Native;
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-pub(crate) use permission::is_available;
 pub(crate) use unit::{DEPTH, How, Line, STRIP, TILE, Tile, Unit, WithUnit, Word, zeros};
 
 use crate::area::{Area, Block};

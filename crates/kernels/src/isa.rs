@@ -1,12 +1,12 @@
 //! Which instruction set the kernels run on: the widest that this machine has, or the one that `COLLIMATE_ISA` names.
 
+#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
+pub(crate) mod permission;
+
 use std::fmt;
 use std::sync::OnceLock;
 
 use pulp::Arch;
-
-#[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-use crate::amx;
 
 /// What the kernels are compiled for; one of them runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl InstructionSet {
                 [Avx512, Avx2, Neon, Portable].into_iter().find_map(InstructionSet::arch)
             }
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-            InstructionSet::Amx if amx::is_available() => InstructionSet::Avx512Bf16.arch(),
+            InstructionSet::Amx if permission::is_available() => InstructionSet::Avx512Bf16.arch(),
             #[cfg(target_arch = "x86_64")]
             InstructionSet::Avx2 => pulp::x86::V3::try_new().map(Arch::V3),
             #[cfg(target_arch = "x86_64")]

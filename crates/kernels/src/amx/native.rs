@@ -5,9 +5,9 @@ use std::arch::x86_64::*;
 use std::marker::PhantomData;
 use std::mem::transmute;
 
-use crate::amx::permission::is_available;
 use crate::amx::unit::{How, Line, TILE, Tile, Unit, WithUnit, Word, sizes};
 use crate::area::Block;
+use crate::isa::permission::is_available;
 use crate::isa::{self, InstructionSet};
 
 /// The tile registers of this thread, each of 16 rows of 64 bytes until this is dropped. It stays on its thread, so that no

@@ -200,7 +200,7 @@ fn emulated_tiles_exchange_lines_and_words() {
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 mod native {
     use super::*;
-    use crate::amx::permission::{is_available, is_usable};
+    use crate::isa::permission::{is_available, is_usable};
 
     struct Product<'a>(Case, &'a Values);
 
