@@ -171,16 +171,31 @@ pub(crate) struct Matrix<'a> {
     pub(crate) stride: usize,
 }
 
-/// Rows of a product are computed this many at a time; row counts must be multiples of it.
-pub(crate) const ROW_TILE: usize = 4;
+/// Row counts of a product must be multiples of it: so many are computed at a time where there are registers for their sums.
+pub(crate) const ROW_TILE: usize = 8;
 /// Widths of right-hand sides must be multiples of this (the widest vector).
 pub(crate) const COLUMN_TILE: usize = LANES;
 
 /// out = a b, or aᵀ b when `TRANSPOSED`, for small matrices that fit in the cache. For the block of output rows
-/// r..r+[`ROW_TILE`], only the first `columns(r)` columns are written and only the inner indices `inner(r)` are summed: the
-/// causal triangle.
+/// r..r+[`ROW_TILE`], or half of it, only the first `columns(r)` columns are written and only the inner indices `inner(r)` are
+/// summed: the causal triangle.
 #[inline(always)]
 pub(crate) fn product<S: Simd, const TRANSPOSED: bool>(
+    simd: S,
+    out: (&mut [f32], usize),
+    operands: (Matrix<'_>, Matrix<'_>),
+    n_rows: usize,
+    columns: impl Fn(usize) -> usize,
+    inner: impl Fn(usize) -> std::ops::Range<usize>,
+) {
+    match S::F32_LANES {
+        16 => by_rows::<S, TRANSPOSED, ROW_TILE>(simd, out, operands, n_rows, columns, inner),
+        _ => by_rows::<S, TRANSPOSED, { ROW_TILE / 2 }>(simd, out, operands, n_rows, columns, inner),
+    }
+}
+
+#[inline(always)]
+fn by_rows<S: Simd, const TRANSPOSED: bool, const ROWS: usize>(
     simd: S,
     (out, stride): (&mut [f32], usize),
     (a, b): (Matrix<'_>, Matrix<'_>),
@@ -193,19 +208,21 @@ pub(crate) fn product<S: Simd, const TRANSPOSED: bool>(
         let (end, inner) = (columns(row), inner(row));
         let mut column = 0;
         while column + 2 * S::F32_LANES <= end {
-            tile::<S, TRANSPOSED, 2>(simd, &mut out[row * stride..], stride, a, b, (row, column), inner.clone());
+            let out = &mut out[row * stride..];
+            tile::<S, TRANSPOSED, ROWS, 2>(simd, out, stride, a, b, (row, column), inner.clone());
             column += 2 * S::F32_LANES;
         }
         while column < end {
-            tile::<S, TRANSPOSED, 1>(simd, &mut out[row * stride..], stride, a, b, (row, column), inner.clone());
+            let out = &mut out[row * stride..];
+            tile::<S, TRANSPOSED, ROWS, 1>(simd, out, stride, a, b, (row, column), inner.clone());
             column += S::F32_LANES;
         }
-        row += ROW_TILE;
+        row += ROWS;
     }
 }
 
 #[inline(always)]
-fn tile<S: Simd, const TRANSPOSED: bool, const VECTORS: usize>(
+fn tile<S: Simd, const TRANSPOSED: bool, const ROWS: usize, const VECTORS: usize>(
     simd: S,
     out: &mut [f32],
     stride: usize,
@@ -215,11 +232,22 @@ fn tile<S: Simd, const TRANSPOSED: bool, const VECTORS: usize>(
     inner: std::ops::Range<usize>,
 ) {
     let width = VECTORS * S::F32_LANES;
-    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROW_TILE];
+    let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+    let mut rows = [&[][..]; ROWS];
+    if !TRANSPOSED {
+        for (i, it) in rows.iter_mut().enumerate() {
+            *it = &a.data[(row + i) * a.stride..][..inner.end];
+        }
+    }
     for k in inner {
         let (b, _) = S::as_simd_f32s(&b.data[k * b.stride + column..][..width]);
-        for (i, sums) in sums.iter_mut().enumerate() {
-            let a = if TRANSPOSED { a.data[k * a.stride + row + i] } else { a.data[(row + i) * a.stride + k] };
+        let mut values = [0.0; ROWS];
+        if TRANSPOSED {
+            values.copy_from_slice(&a.data[k * a.stride + row..][..ROWS]);
+        } else {
+            values.iter_mut().zip(&rows).for_each(|(value, row)| *value = row[k]);
+        }
+        for (sums, a) in sums.iter_mut().zip(values) {
             let a = simd.splat_f32s(a);
             for (sum, b) in sums.iter_mut().zip(b) {
                 *sum = simd.mul_add_f32s(a, *b, *sum);
