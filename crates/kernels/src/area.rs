@@ -149,6 +149,7 @@ impl<'a> Block<'a> {
         self.n_rows
     }
 
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     /// The first element, and how many bytes after it the next row begins.
     pub(crate) fn pointer(&mut self) -> (*mut f32, usize) {
         (self.first, self.stride * size_of::<f32>())

@@ -153,6 +153,8 @@ pub(crate) fn softmax(x: &mut [f32]) {
 /// Asks for `data` before it is needed: the processor does not see by itself where it lies.
 #[inline(always)]
 pub(crate) fn fetch<T>(data: &[T]) {
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = data;
     #[cfg(target_arch = "x86_64")]
     for line in (0..size_of_val(data)).step_by(64) {
         use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};

@@ -49,6 +49,10 @@ pub(crate) struct How {
     /// Products are added to the sums that are there, not in their place.
     pub(crate) adds: bool,
     /// Right operands come from memory, each for few rows, and what follows is needed next.
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_os = "linux")),
+        expect(dead_code, reason = "only native tiles ask for what follows")
+    )]
     pub(crate) streams: bool,
 }
 
