@@ -101,6 +101,7 @@ impl WithUnit for Task<'_> {
     #[inline(always)]
     fn with_unit<U: Unit>(self, unit: &U) {
         let Task { a, words, height, mut out, write } = self;
+        assert!(out.is_written() || !write.adds, "nothing is added to what is not there");
         let n_rows = if write.across { out.n_columns() } else { out.n_rows() };
         let (n_steps, n_tiles) = (height / TILE, n_rows.div_ceil(TILE));
         let mut arranged = ARRANGED.take();

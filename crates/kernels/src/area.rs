@@ -39,6 +39,11 @@ impl<'a> Area<'a> {
         self.n_columns
     }
 
+    /// Whether it has values.
+    pub(crate) fn is_written(&self) -> bool {
+        self.is_written
+    }
+
     /// The columns of a row, for values to be written to.
     #[inline(always)]
     pub(crate) fn row(&mut self, row: usize) -> &mut [MaybeUninit<f32>] {
@@ -120,7 +125,7 @@ impl<'a> Area<'a> {
         work: &(impl Fn(usize, Area<'_>) + Sync),
     ) {
         let half = n / 2;
-        if half == 0 {
+        if half == 0 || self.n_rows == 0 {
             return work(first, self);
         }
         let (start, rest) = split(self, half);

@@ -35,6 +35,8 @@ pub fn attention(qkv: Tensor<2>, heads: Heads, rotary: &Rotary, lengths: &[usize
         "{longest} positions exceed the {} of the rotary tables",
         rotary.n_positions()
     );
+    let Heads { n_query, n_kv, .. } = heads;
+    assert!(n_kv > 0 && n_query.is_multiple_of(n_kv), "{n_query} query heads share {n_kv} key-value heads evenly");
     assert_eq!(width, heads.fused_width(), "the projection's width must be (H + 2K) d");
     assert_eq!(n_rows, lengths.iter().sum::<usize>(), "the lengths must add up to the rows");
     if !on_flex(&qkv) {

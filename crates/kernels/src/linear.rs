@@ -82,6 +82,8 @@ impl Linear {
     /// [`rms_norm`](crate::rms_norm) of `x` [N, in] with `norm` [1, in], then [`Linear::apply`]; returns [N, out]. What lies
     /// between is not kept for the backward pass but computed again.
     pub fn after_norm(&self, x: Tensor<2>, norm: Tensor<2>, eps: f32) -> Tensor<2> {
+        let n_in = self.weight.dims()[1];
+        assert_eq!([x.dims()[1], norm.dims()[1]], [n_in; 2], "the input's and the norm's width must be the weight's");
         if !on_flex(&x) {
             return self.apply(plain::rms_norm(x, norm, eps));
         }
@@ -92,6 +94,7 @@ impl Linear {
     /// `silu(gate) * up` of `gate_up` [N, 2 in], gate first, then [`Linear::apply`]; returns [N, out]. What lies between is not
     /// kept for the backward pass but computed again.
     pub fn after_swiglu(&self, gate_up: Tensor<2>) -> Tensor<2> {
+        assert_eq!(gate_up.dims()[1], 2 * self.weight.dims()[1], "the input's width must be twice the weight's");
         if !on_flex(&gate_up) {
             return self.apply(plain::swiglu(gate_up));
         }
@@ -215,7 +218,7 @@ impl Panels {
     /// table is never there twice.
     fn pass(&self, weight: &FlexTensor, x: &[f32], out: &mut [f32]) {
         let [n_out, n_in] = weight.layout().shape().dims();
-        let each = (NEAR / (n_in * size_of::<f32>())).next_multiple_of(TOGETHER);
+        let each = (NEAR / (n_in * size_of::<f32>())).max(1).next_multiple_of(TOGETHER);
         Area::new(out, n_out).by_columns(each, &|task, out| {
             let rows = task * each..task * each + out.n_columns();
             let values = &weight.storage::<f32>()[rows.start * n_in..rows.end * n_in];

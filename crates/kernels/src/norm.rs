@@ -18,6 +18,7 @@ use crate::plain;
 
 /// `x / sqrt(mean(x^2) + eps) * weight`: `x` is [N, D], `weight` [1, D]; returns [N, D].
 pub fn rms_norm(x: Tensor<2>, weight: Tensor<2>, eps: f32) -> Tensor<2> {
+    assert_eq!(x.dims()[1], weight.dims()[1], "{WHOLE_ROWS}");
     if !on_flex(&x) {
         return plain::rms_norm(x, weight, eps);
     }
@@ -62,6 +63,7 @@ impl RmsNorm for Flex {
 /// The same of tensors [N, D] and [1, D].
 pub(crate) fn normed(x: &FlexTensor, weight: &FlexTensor, eps: f32) -> Vec<f32> {
     let (xs, weights) = (x.storage::<f32>(), weight.storage::<f32>());
+    assert!(xs.len().is_multiple_of(weights.len()), "{WHOLE_ROWS}");
     let each = weights.len() * ROWS_PER_TASK;
     let task = |at, out: &mut [_]| of_task(&xs[at * each..], weights, eps, out);
     #[expect(unsafe_code, reason = "the compiler does not see what is written")]
@@ -70,6 +72,8 @@ pub(crate) fn normed(x: &FlexTensor, weight: &FlexTensor, eps: f32) -> Vec<f32> 
         filled(xs.len(), each, task)
     }
 }
+
+const WHOLE_ROWS: &str = "the norm is as wide as the rows";
 
 #[inline(always)]
 fn inverse_rms(x: &[f32], eps: f32) -> f32 {
@@ -80,6 +84,7 @@ fn inverse_rms(x: &[f32], eps: f32) -> f32 {
 pub(crate) fn backward(grad: &FlexTensor, x: &FlexTensor, weight: &FlexTensor, eps: f32) -> (FlexTensor, FlexTensor) {
     let (grads, xs, weights) = (grad.storage::<f32>(), x.storage::<f32>(), weight.storage::<f32>());
     let width = weights.len();
+    assert!(xs.len().is_multiple_of(width) && grads.len() == xs.len(), "{WHOLE_ROWS}");
     let task = width * ROWS_PER_TASK;
     let mut dx = Unwritten::of(xs.len());
     let partial: Vec<Vec<f32>> = dx

@@ -98,6 +98,31 @@ fn sequences_share_their_beginning_and_nothing_else() {
     }
 }
 
+/// A block that is used again begins without what a sequence left there, were it not a number.
+#[test]
+fn what_another_sequence_left_does_not_count() {
+    let heads = Heads { n_query: 2, n_kv: 1, width: 8 };
+    let rotary = Rotary::new(TIME, heads.width, 10_000.0);
+    let input = projections(heads, 0);
+    for (precision, left) in [F32, Bf16].into_iter().flat_map(|it| [f32::NAN, f32::INFINITY, f32::MAX].map(|x| (it, x)))
+    {
+        let expected = cached(heads, precision, std::slice::from_ref(&input), &[vec![TIME]]).remove(0);
+        let (mut plan, mut spare) = (Plan::default(), Spare::default());
+        let mut read = |qkv: &[f32]| {
+            let mut row = CachedRow::new(1, heads, precision, Vec::new());
+            let mut out = vec![0.0; TIME * heads.out_width()];
+            spare.make_room(std::slice::from_mut(&mut row), &[TIME]);
+            plan.begin(&[TIME]);
+            cached_attention(qkv, std::slice::from_mut(&mut row), &mut plan, (0, heads), &rotary, &mut out);
+            plan.end(std::slice::from_mut(&mut row));
+            spare.recycle(row);
+            out
+        };
+        read(&vec![left; input.len()]);
+        assert_eq!(read(&input), expected, "{precision:?}, {left}");
+    }
+}
+
 #[test]
 fn on_every_instruction_set() {
     every_set::rerun("on_every_instruction_set");

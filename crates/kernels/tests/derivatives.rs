@@ -231,6 +231,34 @@ fn bf16_attention_is_near_the_f32_attention() {
     }
 }
 
+/// What does not fit is refused before anything is computed: memory that is not cleared must be written.
+#[test]
+fn what_does_not_fit_is_refused() {
+    let of = |shape: [usize; 2]| tensor(&noise(1, shape, 1.0), shape);
+    let refused = |what: &str, op: &(dyn Fn() -> Tensor<2> + std::panic::RefUnwindSafe)| {
+        assert!(std::panic::catch_unwind(op).is_err(), "{what}");
+    };
+    refused("a norm of another width", &|| rms_norm(of([1, 8]), of([1, 4]), 1e-5));
+    refused("a norm of another width before a product", &|| {
+        Linear::new(of([3, 8])).after_norm(of([1, 8]), of([1, 4]), 1e-5)
+    });
+    refused("a gate without its other half", &|| Linear::new(of([3, 4])).after_swiglu(of([5, 9])));
+    for (n_query, n_kv) in [(3, 2), (2, 0)] {
+        let heads = Heads { n_query, n_kv, width: 2 };
+        let rotary = Rotary::new(8, 2, 10_000.0);
+        refused("heads that are not shared evenly", &|| {
+            attention(of([3, heads.fused_width()]), heads, &rotary, &[3], Precision::F32)
+        });
+    }
+    // And no positions, or no rows, are nothing to do.
+    let heads = Heads { n_query: 2, n_kv: 1, width: 8 };
+    let rotary = Rotary::new(8, 8, 10_000.0);
+    for precision in [Precision::F32, Precision::Bf16] {
+        let out = attention(of([5, heads.fused_width()]), heads, &rotary, &[3, 0, 2], precision);
+        assert_eq!(values(out), values(attention(of([5, heads.fused_width()]), heads, &rotary, &[3, 2], precision)));
+    }
+}
+
 /// Slopes of a loss by scores: one row in three has none.
 fn some_slopes(n_tokens: usize) -> Vec<f32> {
     noise(99, [n_tokens, 2], 1.0)

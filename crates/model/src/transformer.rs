@@ -4,7 +4,7 @@
 //! Shapes: N positions of all sequences, D width, V vocabulary. Hidden states are [N, D], row by row.
 
 use burn::Tensor;
-use collimate_kernels::{Heads, Linear, Precision, Rotary, attention, embed, recompute, rms_norm};
+use collimate_kernels::{Heads, Linear, Precision, Rotary, Values, attention, embed, recompute, rms_norm};
 use rayon::prelude::*;
 
 use crate::arch::{Layer, Operations};
@@ -53,7 +53,11 @@ impl Transformer {
             table: linear(get(&shape.table())),
             layers: (0..shape.n_layers).into_par_iter().map(|it| shape.layer(it).map(get, stack)).collect(),
             norm: get(&shape.norm()),
-            precision: compute.precision,
+            // Other devices multiply in f32, so what samples on them attends in f32 here.
+            precision: match Values::in_place(&get(&shape.norm())) {
+                Some(_) => compute.precision,
+                None => Precision::F32,
+            },
             recompute: compute.recompute,
             shape: shape.clone(),
         }

@@ -87,6 +87,9 @@ impl<'a> Operand<'a> {
     /// As a right operand: panels of 32 columns, from column `first` on, word by word. All of `out`.
     #[inline(always)]
     pub(crate) fn panels<U: Unit>(self, unit: &U, first: usize, out: &mut [MaybeUninit<Word>]) {
+        if out.is_empty() {
+            return;
+        }
         let n_steps = self.n_inner.div_ceil(DEPTH);
         let n_tiles = 2 * out.len() / (n_steps * TILE);
         let lines = halves(out);

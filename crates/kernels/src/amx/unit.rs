@@ -60,7 +60,8 @@ impl How {
     pub(crate) const ADDS: How = How { adds: true, streams: false };
 }
 
-/// Rounds, arranges and multiplies tiles. All units compute the same bits, but for those of a NaN.
+/// Rounds, arranges and multiplies tiles. All units compute the same bits, but for those of a NaN, and for sums next to the smallest
+/// normal number, 2^-126, that reach it only by being rounded: emulated, they are it, and a processor makes them zero.
 ///
 /// A product of tiles sums the even and the odd ones of 32 inner indices apart, each from zero and in order, with fused
 /// multiply-adds; then it adds the two, and what comes out to the sum so far. Numbers that are not normal count as zero, and

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::amx::{STRIP, TILE, Word, zeros};
+use crate::amx::{Line, STRIP, TILE, Word, zeros};
 use crate::bf16;
 use crate::heads::Heads;
 use crate::lanes::COLUMN_TILE;
@@ -95,6 +95,10 @@ impl Tiles {
             word[at / TILE].0[at % TILE] = bf16::pair(rotated(i), odd(i + 1));
         }
         let values = &mut self.values[index * words..][..words];
+        if at == 0 {
+            // What another sequence left there has no share, but 0 times a NaN is one.
+            values.fill([Line::ZERO; 2]);
+        }
         for (column, value) in value.iter().enumerate() {
             let word = &mut values[column / STRIP * TILE + at / 2][column % STRIP / TILE].0[column % TILE];
             *word = match at % 2 {
@@ -200,6 +204,10 @@ impl CachedRow {
                 for (i, (((low, high), cos), sin)) in low.iter().zip(high).zip(cos).zip(sin).enumerate() {
                     keys[i * BLOCK + at] = low * cos - high * sin;
                     keys[(width / 2 + i) * BLOCK + at] = high * cos + low * sin;
+                }
+                if at == 0 {
+                    // What another sequence left there has no share, but 0 times a NaN is one.
+                    block.values[index * BLOCK * stride..][..BLOCK * stride].fill(0.0);
                 }
                 block.values[(index * BLOCK + at) * stride..][..width].copy_from_slice(value);
             }
