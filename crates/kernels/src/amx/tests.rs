@@ -216,7 +216,7 @@ mod native {
     #[test]
     fn native_tiles_are_the_emulated_ones() {
         if !is_available() {
-            return eprintln!("this machine has no tiles: only the emulated ones are tested here");
+            return; // the emulated ones are tested everywhere
         }
         for (case, extremes) in cases().flat_map(|case| [&[][..], &SMALL, &LARGE].map(|it| (case, it))) {
             let values = Values::of(case.sizes, extremes);
