@@ -77,7 +77,7 @@ impl<'a> Area<'a> {
         self.is_written = true;
     }
 
-    /// `ROWS` rows of 32 columns at a place, and how far apart they are; none where the area ends earlier.
+    /// `n_rows` rows of 32 columns at a place; none where the area ends earlier.
     #[inline(always)]
     pub(crate) fn block(&mut self, (row, column): (usize, usize), n_rows: usize) -> Option<Block<'_>> {
         let is_inside = row + n_rows <= self.n_rows && column + Block::COLUMNS <= self.n_columns;
@@ -154,8 +154,8 @@ impl<'a> Block<'a> {
         self.n_rows
     }
 
-    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     /// The first element, and how many bytes after it the next row begins.
+    #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
     pub(crate) fn pointer(&mut self) -> (*mut f32, usize) {
         (self.first, self.stride * size_of::<f32>())
     }

@@ -14,14 +14,14 @@ pub enum Precision {
 }
 
 impl Precision {
-    /// The faster on this processor, by what its instructions were measured at (`bench/RESULTS.md`), not by timing them now: a
-    /// run must not depend on how busy a machine is. The rate of products of 2048 cubed in bf16 to that in f32:
+    /// The faster on this processor, by a table and not by timing it now: a run must not depend on how busy a machine is. Rates
+    /// in bf16 to those in f32:
     ///
-    /// | set | bf16 to f32 | on |
+    /// | set | bf16 to f32 | of what |
     /// |---|---|---|
-    /// | `amx` | 5.4 | Intel Xeon, fourth generation |
-    /// | `avx512bf16` | 0.63 | the same, whose products of pairs have half the rate of f32 |
-    /// | others, which widen bf16 | 0.73 | AMD Zen 3 |
+    /// | `amx` | 4.1 | product of 2048 cubed, a prototype of these tiles; they themselves are not measured yet |
+    /// | `avx512bf16` | 0.53, 0.63 | product of 2048 cubed, two Intel Xeons, where products of pairs have half the rate |
+    /// | others, which widen bf16 | 0.73 | training `tiny`, AMD Zen 3 |
     pub fn fastest() -> Precision {
         Precision::fastest_on(isa::chosen().0)
     }
