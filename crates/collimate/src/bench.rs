@@ -10,7 +10,7 @@ use anyhow::Context;
 use burn::Tensor;
 use burn::tensor::TensorData;
 use collimate_kernels::Linear;
-use collimate_model::{Codec, Compute, Encoded, Ends, Engine, Heads, Model, Shape as ModelShape, Weights};
+use collimate_model::{Codec, Compute, Encoded, Ends, Extras, Engine, Heads, Model, Shape as ModelShape, Weights};
 use collimate_schema::{
     By, Completion, Conversation, PromptId, Request, RequestId, Sampled, Sampler, Sampling, Seed, Trace,
 };
@@ -186,9 +186,10 @@ impl Learner {
             n_positions: 2048,
             norm_eps: 1e-5,
             rope_theta: 10_000.0,
+            extras: Extras::default(),
         };
-        let ends = Ends { bos: codec.bos().expect("Harbor has one"), eos: codec.stops()[0] };
-        let weights = Weights::init(&of_model, ends, Seed(0), &device.device()).expect("a name's sizes are checked");
+        let ends = Ends::new(codec.bos().expect("Harbor has one"), codec.stops()[0]);
+        let weights = Weights::init(&of_model, &ends, Seed(0), &device.device()).expect("a name's sizes are checked");
         Learner::new(shape, None, device, Model { weights, codec, compute: Compute::default() })
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 /// Cosines and sines of every position up to a context length. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Rotary {
@@ -13,14 +15,19 @@ pub struct Rotary {
 impl Rotary {
     /// Tables for `n_positions` positions of heads of `width` (even), base angle `theta`.
     pub fn new(n_positions: usize, width: usize, theta: f64) -> Rotary {
-        let half = width / 2;
-        let speeds: Vec<f64> = (0..half).map(|pair| theta.powf(-2.0 * pair as f64 / width as f64)).collect();
-        let angle = |index: usize| (index / half) as f64 * speeds[index % half];
-        Rotary {
-            cos: (0..n_positions * half).map(|it| angle(it).cos() as f32).collect(),
-            sin: (0..n_positions * half).map(|it| angle(it).sin() as f32).collect(),
-            half,
-        }
+        let speeds: Vec<f64> = (0..width / 2).map(|pair| theta.powf(-2.0 * pair as f64 / width as f64)).collect();
+        Rotary::with_speeds(n_positions, &speeds, 1.0)
+    }
+
+    /// Tables for `n_positions` positions of heads whose pairs turn by `speeds` [d/2] from one to the next, radians; cosines and
+    /// sines times `magnitude`.
+    pub fn with_speeds(n_positions: usize, speeds: &[f64], magnitude: f64) -> Rotary {
+        let half = speeds.len();
+        let of = |wave: fn(f64) -> f64| {
+            let at = |index: usize| (wave((index / half) as f64 * speeds[index % half]) * magnitude) as f32;
+            (0..n_positions * half).into_par_iter().map(at).collect::<Vec<f32>>().into()
+        };
+        Rotary { cos: of(f64::cos), sin: of(f64::sin), half }
     }
 
     /// Cosines, [positions, d/2], row by row.

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use burn::tensor::Device;
-use collimate_model::{Compute, Ends, Heads, Role, Shape, Stored, Transformer, Weights};
+use collimate_model::{Compute, Ends, Extras, Heads, Role, Shape, Stored, Transformer, Weights};
 use collimate_schema::Seed;
 
 fn main() {
@@ -18,8 +18,9 @@ fn main() {
         n_positions: 128,
         norm_eps: 1e-6,
         rope_theta: 50_000.0,
+        extras: Extras::default(),
     };
-    let mut weights = Weights::init(&shape, Ends { bos: 0, eos: 1 }, Seed(5), &Device::flex()).expect("a shape");
+    let mut weights = Weights::init(&shape, &Ends::new(0, 1), Seed(5), &Device::flex()).expect("a shape");
     // Matrices large enough that every part matters; larger norms would make rounding visible in f32 itself.
     weights.update(|param, tensor| if param.role == Role::Norm { tensor } else { tensor * 8.0 });
     let model = Transformer::new(&weights, Compute::default());

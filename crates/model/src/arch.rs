@@ -3,9 +3,11 @@
 mod hf;
 mod layer;
 mod params;
+mod rope;
 mod shape;
 
 pub use hf::{ConfigError, Ends, HfConfig};
 pub(crate) use layer::{Layer, Operations};
 pub use params::{Param, Role};
-pub use shape::{Shape, ShapeError};
+pub use rope::RopeScaling;
+pub use shape::{Extras, Shape, ShapeError};

@@ -5,13 +5,13 @@
 
 use rayon::prelude::*;
 
-use crate::{Param, Shape, TensorsError};
+use crate::{Param, Role, Shape, TensorsError};
 
 /// Refuses `values`, those of [`Shape::parameters`] in their order, with which some forward pass would not be finite.
 pub(crate) fn check(shape: &Shape, parameters: &[Param], values: &[Vec<f32>]) -> Result<(), TensorsError> {
     let sized = |(param, values): (&Param, &Vec<f32>)| {
         let size = Size::of(values, param.rows_and_columns()[1]);
-        if size.largest > 0.0 { Ok(size) } else { Err(TensorsError::Zeros(param.name.clone())) }
+        if size.largest > 0.0 || param.role == Role::Bias { Ok(size) } else { Err(TensorsError::Zeros(param.name.clone())) }
     };
     let sizes = parameters.iter().zip(values).map(sized).collect::<Result<Vec<_>, _>>()?;
     let size = |param: &Param| {
@@ -26,21 +26,31 @@ pub(crate) fn check(shape: &Shape, parameters: &[Param], values: &[Vec<f32>]) ->
     let fits = |it: f64| it < f64::from(f32::MAX) / 1e3; // room for what rounding adds
     let stream_fits = |stream: f64| fits((stream * width).powi(2));
     for layer in (0..shape.n_layers).map(|it| shape.layer(it)) {
-        let normed = width * size(&layer.attention_norm).largest;
-        let [query, key, value] = [0, 1, 2].map(|it| size(&layer.qkv[it]).longest_row * normed);
+        let made = |matrix: &[Param], bias: &Option<Vec<Param>>, index: usize, length: f64| {
+            let bias = bias.as_ref().map_or(0.0, |it| size(&it[index]).largest);
+            size(&matrix[index]).longest_row * length + bias
+        };
+        let normed = width * size(&layer.attention_norm[0]).largest;
+        let [mut query, mut key, value] = [0, 1, 2].map(|it| made(&layer.qkv, &layer.qkv_bias, it, normed));
+        let heads_fit = [query, key].into_iter().all(|it| fits(it * it * heads.width as f64));
+        if let Some([query_norm, key_norm]) = &layer.head_norms {
+            [query, key] = [query_norm, key_norm].map(|it| root(heads.width) * size(&it[0]).largest);
+        }
         let scores = heads.width as f64 * query * key;
-        stream += size(&layer.out[0]).longest_row * root(heads.out_width()) * value;
+        stream += made(&layer.out, &layer.out_bias, 0, root(heads.out_width()) * value);
 
-        let normed = width * size(&layer.ffn_norm).largest;
-        let [gate, up] = [0, 1].map(|it| size(&layer.gate_up[it]).longest_row * normed);
-        stream += size(&layer.down[0]).longest_row * root(shape.ffn_width) * gate * up;
-        if ![query, key, value, scores, gate * up].into_iter().all(fits) || !stream_fits(stream) {
-            let params = layer.map(|norm| vec![norm.clone()], Vec::clone).into_parts().concat();
+        let normed = width * size(&layer.ffn_norm[0]).largest;
+        let [gate, up] = [0, 1].map(|it| made(&layer.gate_up, &layer.gate_up_bias, it, normed));
+        stream += made(&layer.down, &layer.down_bias, 0, root(shape.ffn_width) * gate * up);
+        let all_fit = [query, key, value, scores, gate * up].into_iter().all(fits);
+        if !all_fit || !stream_fits(stream) || (layer.head_norms.is_some() && !heads_fit) {
+            let params = layer.parts().into_iter().flatten().cloned().collect();
             return Err(huge(&[vec![shape.table()], params].concat(), size));
         }
     }
-    let (table_and_norm, norm) = ([shape.table(), shape.norm()], size(&shape.norm()));
-    if fits(table.longest_row * width * norm.largest) { Ok(()) } else { Err(huge(&table_and_norm, size)) }
+    let (head, norm) = (shape.head().unwrap_or(shape.table()), size(&shape.norm()));
+    let logits_fit = fits(size(&head).longest_row * width * norm.largest);
+    if logits_fit { Ok(()) } else { Err(huge(&[head, shape.norm()], size)) }
 }
 
 /// Blames the one of `params` that holds the largest number.

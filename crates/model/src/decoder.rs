@@ -39,7 +39,7 @@ impl Decoder {
     /// Reads with `transformer`'s weights as they are now.
     pub fn new(transformer: Transformer) -> Decoder {
         let reading = Reading {
-            table: Values::of(transformer.table.weight()),
+            table: Values::of(transformer.table()),
             layers: transformer.layers.iter().map(|it| it.map(Values::of, Linear::clone)).collect(),
             norm: Values::of(&transformer.norm),
             transformer,
@@ -82,7 +82,7 @@ impl Decoder {
 
     /// Logits over the vocabulary at the positions `which`, counted over the N tokens read last: [which, V] row by row.
     pub fn logits(&mut self, which: &[usize]) -> &[f32] {
-        let Transformer { shape, table, .. } = &self.reading.transformer;
+        let Transformer { shape, .. } = &self.reading.transformer;
         let (width, eps) = (shape.width, shape.norm_eps as f32);
         let [normed, picked] = &mut self.scratch;
         picked.clear();
@@ -99,7 +99,7 @@ impl Decoder {
         let normed = sized(normed, picked.len());
         rms_norm_rows(picked, self.reading.norm.as_slice(), eps, normed);
         let logits = sized(&mut self.logits, which.len() * shape.n_vocab);
-        table.apply_rows(normed, logits, rayon::current_num_threads());
+        self.reading.transformer.head().apply_rows(normed, logits, rayon::current_num_threads());
         logits
     }
 }
@@ -184,13 +184,38 @@ impl Cached<'_> {
 }
 
 impl Operations for Cached<'_> {
-    type Norm = Values;
+    type Vector = Values;
     type Rows = Rows;
 
     fn after_norm(&mut self, x: &Rows, norm: &Values, matrix: &Linear) -> Rows {
         let mut normed = self.rows_of(x.n);
         rms_norm_rows(x.values(), norm.as_slice(), self.reading.transformer.shape.norm_eps as f32, normed.values_mut());
         self.product(normed, matrix)
+    }
+
+    fn add_bias(&mut self, mut x: Rows, bias: &Values) -> Rows {
+        let bias = bias.as_slice();
+        for row in x.values_mut().chunks_exact_mut(bias.len()) {
+            row.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+        }
+        x
+    }
+
+    fn norm_heads(&mut self, qkv: Rows, norms: &[Values; 2]) -> Rows {
+        let Shape { heads, norm_eps, .. } = self.reading.transformer.shape;
+        let mut normed = self.rows_of(qkv.n);
+        let [query, key] = norms.each_ref().map(Values::as_slice);
+        let (n_query, n_key) = (heads.out_width(), heads.n_kv * heads.width);
+        let rows = qkv.values().chunks_exact(heads.fused_width());
+        for (from, to) in rows.zip(normed.values_mut().chunks_exact_mut(heads.fused_width())) {
+            let ((from_query, from), (to_query, to)) = (from.split_at(n_query), to.split_at_mut(n_query));
+            rms_norm_rows(from_query, query, norm_eps as f32, to_query);
+            let ((from_key, from_value), (to_key, to_value)) = (from.split_at(n_key), to.split_at_mut(n_key));
+            rms_norm_rows(from_key, key, norm_eps as f32, to_key);
+            to_value.copy_from_slice(from_value);
+        }
+        self.reuse(qkv);
+        normed
     }
 
     fn attention(&mut self, layer: usize, qkv: Rows) -> Rows {

@@ -15,7 +15,7 @@ mod tensors;
 mod transformer;
 mod weights;
 
-pub use arch::{ConfigError, Ends, HfConfig, Param, Role, Shape, ShapeError};
+pub use arch::{ConfigError, Ends, Extras, HfConfig, Param, Role, RopeScaling, Shape, ShapeError};
 pub use chat::codec::{Codec, Encoded, EncodedTurn, Piece, Thoughts, TurnPieces, Unrenderable};
 pub use chat::harbor::{Harbor, HarborError};
 pub use chat::proof::{Fault, Problem, Proof, prove, prove_contexts};

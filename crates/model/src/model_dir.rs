@@ -71,13 +71,19 @@ impl Model {
     /// Joins weights and codec, if the vocabulary and the control tokens agree.
     pub fn new(weights: Weights, codec: Arc<dyn Codec>) -> Result<Model, ModelError> {
         let (shape, ends) = (weights.shape(), weights.ends());
-        let agree = |field, config: usize, tokenizer: usize| match config == tokenizer {
+        let agree = |agrees, field, config: usize, tokenizer: usize| match agrees {
             true => Ok(()),
             false => Err(ModelError::Mismatch { field, config, tokenizer }),
         };
-        agree("vocab_size", shape.n_vocab, codec.tokenizer().vocab_size())?;
-        codec.bos().map_or(Ok(()), |bos| agree("bos_token_id", ends.bos as usize, bos as usize))?;
-        agree("eos_token_id", ends.eos as usize, codec.stops()[0] as usize)?;
+        // Vocabularies may be padded.
+        let n_tokens = codec.tokenizer().vocab_size();
+        agree(n_tokens <= shape.n_vocab, "vocab_size", shape.n_vocab, n_tokens)?;
+        if let (Some(config), Some(codec)) = (ends.bos, codec.bos()) {
+            agree(config == codec, "bos_token_id", config as usize, codec as usize)?;
+        }
+        for eos in ends.eos {
+            agree(codec.stops().contains(&eos), "eos_token_id", eos as usize, codec.stops()[0] as usize)?;
+        }
         Ok(Model { weights, codec, compute: Compute::default() })
     }
 

@@ -1,6 +1,7 @@
 //! Named tensors as safetensors files. Files are written, and hashed, one tensor at a time.
 
 mod read;
+mod shards;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -13,7 +14,8 @@ use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo, View};
 
 use crate::Param;
 pub use read::read_tensors;
-pub(crate) use read::{open, read_values};
+pub(crate) use read::{NamedTensors, open, read_values};
+pub(crate) use shards::{Index, Shards};
 
 /// How numbers are stored in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +24,16 @@ pub enum Stored {
     F32,
     /// 2 bytes, rounded to nearest even.
     Bf16,
+}
+
+impl Stored {
+    /// As `config.json` names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Stored::F32 => "float32",
+            Stored::Bf16 => "bfloat16",
+        }
+    }
 }
 
 /// Why tensors cannot be read or written.
@@ -42,8 +54,22 @@ pub enum TensorsError {
     #[error("tensor `{0}` is missing: the file does not belong to this config.json")]
     Missing(String),
     /// The file has a tensor that nobody expects.
-    #[error("tensor `{0}` is unknown to this config.json: only tied, bias-free Llama checkpoints load")]
+    #[error("tensor `{0}` is unknown to this config.json: the file does not belong to it")]
     Unknown(String),
+    /// Two files of a checkpoint have it, or it is not where the index says.
+    #[error("tensor `{name}` is {found}: copy the checkpoint again")]
+    Misplaced {
+        /// Which tensor.
+        name: String,
+        /// Where it is.
+        found: String,
+    },
+    /// The index of the files is not one.
+    #[error("it is no index of files ({0}): copy the checkpoint again")]
+    Index(String),
+    /// The head differs from the embedding, which it is said to be.
+    #[error("tensor `{0}` differs from `{1}`: set tie_word_embeddings in config.json to false, or remove it")]
+    TwoHeads(String, String),
     /// A tensor has another shape than is expected.
     #[error(
         "tensor `{name}` has shape {found:?}, config.json ({fields}) says {expected:?}: the files are not of one checkpoint"
@@ -58,8 +84,8 @@ pub enum TensorsError {
         /// Which fields of the config say so.
         fields: &'static str,
     },
-    /// A number format other than f32 and bf16.
-    #[error("tensor `{name}` is stored as {found}: convert it to F32 or BF16")]
+    /// A number format that is not read.
+    #[error("tensor `{name}` is stored as {found}: F32, BF16 and F16 are read, convert it")]
     Dtype {
         /// Which tensor.
         name: String,

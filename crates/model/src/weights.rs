@@ -11,8 +11,9 @@ use rand::Rng;
 use rayon::prelude::*;
 
 use crate::bounds;
-use crate::files::read_file;
-use crate::tensors::{Stored, TensorFile, TensorsError, open, read_values};
+use crate::files::{map_file, read_file};
+use crate::json::excerpt;
+use crate::tensors::{Index, NamedTensors, Shards, Stored, TensorFile, TensorsError, open, read_values};
 use crate::{ConfigError, Ends, HfConfig, Param, Role, Shape, ShapeError};
 
 /// Named f32 tensors on a plain device, exactly those of [`Shape::parameters`]. Matrices are [out, in] as in Transformers;
@@ -20,7 +21,7 @@ use crate::{ConfigError, Ends, HfConfig, Param, Role, Shape, ShapeError};
 #[derive(Clone, Debug)]
 pub struct Weights {
     shape: Shape,
-    ends: Ends,
+    config: HfConfig,
     tensors: BTreeMap<String, Tensor<2>>,
 }
 
@@ -42,60 +43,114 @@ pub enum WeightsError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The tensors are not those of the config, cannot be computed with, or cannot be written.
-    #[error("model.safetensors: {0}")]
-    Tensors(#[source] TensorsError),
+    #[error("{file}: {source}")]
+    Tensors {
+        /// Which file.
+        file: String,
+        /// Why.
+        source: TensorsError,
+    },
+    /// The directory has no weights that are read.
+    #[error("{}: it has no model.safetensors and no model.safetensors.index.json{found}", dir.display())]
+    None {
+        /// Which directory.
+        dir: PathBuf,
+        /// What it has instead, and what to do.
+        found: String,
+    },
 }
 
-impl From<TensorsError> for WeightsError {
-    fn from(error: TensorsError) -> WeightsError {
-        match error {
-            TensorsError::Io { path, source } => WeightsError::Io { path, source },
-            other => WeightsError::Tensors(other),
-        }
+/// What went wrong with `file`.
+fn of_file(file: &str) -> impl Fn(TensorsError) -> WeightsError {
+    move |error| match error {
+        TensorsError::Io { path, source } => WeightsError::Io { path, source },
+        source => WeightsError::Tensors { file: file.to_owned(), source },
     }
 }
+
+/// The file of weights, where there is one.
+const ONE_FILE: &str = "model.safetensors";
+/// Which tensor is in which file, where there are several.
+const INDEX: &str = "model.safetensors.index.json";
 
 impl Weights {
     /// Fresh weights: the embedding normal with standard deviation 0.1, matrices with 0.02, those that write to the residual
     /// stream divided by sqrt(2 layers), norms one. Each tensor draws from `seed`'s child of its name: the same bits on every machine.
-    pub fn init(shape: &Shape, ends: Ends, seed: Seed, device: &Device) -> Result<Weights, ShapeError> {
+    pub fn init(shape: &Shape, ends: &Ends, seed: Seed, device: &Device) -> Result<Weights, ShapeError> {
         shape.check()?;
         let tensors = shape.parameters().into_iter().map(|param| {
             let values = TensorData::new(drawn(&param, shape.n_layers, seed), param.rows_and_columns());
             (param.name, Tensor::from_data(values, device))
         });
-        Ok(Weights { shape: shape.clone(), ends, tensors: tensors.collect() })
+        Ok(Weights { shape: shape.clone(), config: HfConfig::of(shape, ends), tensors: tensors.collect() })
     }
 
-    /// Reads a checkpoint directory.
+    /// Reads a checkpoint directory: its weights are in one file or in several, in f32, bf16 or f16.
     pub fn load(dir: &Path, device: &Device) -> Result<Weights, WeightsError> {
-        let read = |name: &str| {
-            let path = dir.join(name);
-            read_file(&path).map_err(|source| WeightsError::Io { path, source })
+        let path = |name: &str| dir.join(name);
+        let io = |name: &str| {
+            let path = path(name);
+            |source| WeightsError::Io { path, source }
         };
-        Weights::from_bytes(&read("config.json")?, &read("model.safetensors")?, device)
+        let config = HfConfig::from_json(read_file(&path("config.json")).map_err(io("config.json"))?)?;
+        if !path(ONE_FILE).exists() && !path(INDEX).exists() {
+            return Err(WeightsError::None { dir: dir.to_owned(), found: instead(dir) });
+        }
+        if path(ONE_FILE).exists() {
+            let bytes = map_file(&path(ONE_FILE)).map_err(io(ONE_FILE))?;
+            let file = Shards::one(ONE_FILE, &bytes).map_err(of_file(ONE_FILE))?;
+            return Weights::from_tensors(config, &file, device);
+        }
+        let index = read_file(&path(INDEX)).map_err(io(INDEX))?;
+        let index = Index::from_json(&index).map_err(of_file(INDEX))?;
+        let files = index.files().map(|name| Ok((name, map_file(&path(name)).map_err(io(name))?)));
+        let files = files.collect::<Result<Vec<_>, WeightsError>>()?;
+        let shards = files.iter().map(|(name, bytes)| Ok((*name, open(bytes).map_err(of_file(name))?)));
+        let shards = Shards::new(shards.collect::<Result<_, WeightsError>>()?).map_err(of_file(INDEX))?;
+        index.check(&shards).map_err(of_file(INDEX))?;
+        Weights::from_tensors(config, &shards, device)
     }
 
-    /// Reads a checkpoint from the bytes of its `config.json` and `model.safetensors`. What the config says is compared with
-    /// the header of the file before anything of such a size is made.
+    /// Reads a checkpoint from the bytes of its `config.json` and `model.safetensors`.
     pub fn from_bytes(config: &[u8], safetensors: &[u8], device: &Device) -> Result<Weights, WeightsError> {
-        let config = HfConfig::from_json(config)?;
-        let (shape, ends) = (config.shape()?, config.ends()?);
-        let file = open(safetensors)?;
-        let n_layers = file.names().iter().filter(|it| it.ends_with(".input_layernorm.weight")).count();
+        let file = Shards::one(ONE_FILE, safetensors).map_err(of_file(ONE_FILE))?;
+        Weights::from_tensors(HfConfig::from_json(config)?, &file, device)
+    }
+
+    /// What `config` describes, out of `tensors`; what it says is compared with what they are before anything of such a size is
+    /// made.
+    pub(crate) fn from_tensors(
+        config: HfConfig,
+        tensors: &dyn NamedTensors,
+        device: &Device,
+    ) -> Result<Weights, WeightsError> {
+        let shape = config.shape()?;
+        config.ends()?;
+        let file = tensors.name();
+        let names = tensors.names();
+        let n_layers = names.iter().filter(|it| it.ends_with(".input_layernorm.weight")).count();
         if n_layers != shape.n_layers {
             let (field, found) = ("num_hidden_layers", shape.n_layers.to_string());
-            let expected = format!("{n_layers}, as model.safetensors has that many layers");
+            let expected = format!("{n_layers}, as {file} has that many layers");
             return Err(ConfigError::Wrong { field, found, expected }.into());
         }
         let parameters = shape.parameters();
-        let values = read_values(&file, &parameters, "")?;
-        bounds::check(&shape, &parameters, &values)?;
+        let is_extra = |name: &str| is_computed(name) || (shape.head().is_none() && name == HEAD);
+        let values = read_values(tensors, &parameters, "", &is_extra).map_err(of_file(file))?;
+        let at = |name: &str| parameters.binary_search_by(|it| it.name.as_str().cmp(name)).expect("a parameter");
+        if shape.head().is_none() && names.iter().any(|it| it == HEAD) {
+            let table = shape.table().name;
+            let is_same = tensors.values(HEAD).map_err(of_file(file))? == values[at(&table)];
+            if !is_same {
+                return Err(of_file(file)(TensorsError::TwoHeads(HEAD.to_owned(), table)));
+            }
+        }
+        bounds::check(&shape, &parameters, &values).map_err(of_file(file))?;
         let tensor = |(param, values): (Param, Vec<f32>)| {
             let values = TensorData::new(values, param.rows_and_columns());
             (param.name, Tensor::from_data(values, device))
         };
-        Ok(Weights { shape, ends, tensors: parameters.into_iter().zip(values).map(tensor).collect() })
+        Ok(Weights { shape, config, tensors: parameters.into_iter().zip(values).map(tensor).collect() })
     }
 
     /// Writes a checkpoint directory: `config.json`, `model.safetensors`, and `others` by file name (the tokenizer, the
@@ -114,12 +169,14 @@ impl Weights {
         };
         let write_all = || {
             std::fs::create_dir(&partial).map_err(io(&partial))?;
-            for (name, bytes) in [("config.json", self.config().to_json().as_bytes())].iter().chain(others) {
+            let config = self.config.clone().stored_as(stored.name()).to_json();
+            for (name, bytes) in [("config.json", config.as_bytes())].iter().chain(others) {
                 let path = partial.join(name);
                 std::fs::write(&path, bytes).map_err(io(&path))?;
             }
             let parameters = self.shape.parameters();
-            self.model_file(&parameters, stored).save(&partial.join("model.safetensors"))?;
+            let path = partial.join(ONE_FILE);
+            self.model_file(&parameters, stored).save(&path).map_err(of_file(ONE_FILE))?;
             std::fs::rename(&partial, dir).map_err(io(dir))
         };
         write_all().inspect_err(|_: &WeightsError| {
@@ -145,7 +202,7 @@ impl Weights {
     /// Content address of names, shapes, f32 values and config together with `others` (tokenizer and template bytes).
     pub fn hash(&self, others: &[&[u8]]) -> Hash {
         let mut hasher = Hasher::default();
-        hasher.part(self.config().to_json().as_bytes());
+        hasher.part(self.config.clone().identity().to_json().as_bytes());
         let parameters = self.shape.parameters();
         let file = self.file(&parameters, Stored::F32);
         let (n_bytes, pieces) = file.pieces();
@@ -162,12 +219,12 @@ impl Weights {
 
     /// The tokens that its checkpoint names.
     pub fn ends(&self) -> Ends {
-        self.ends
+        self.config.ends().expect("it was read when the weights were made")
     }
 
     /// The `config.json` of its checkpoint.
-    pub fn config(&self) -> HfConfig {
-        HfConfig::of(&self.shape, self.ends)
+    pub fn config(&self) -> &HfConfig {
+        &self.config
     }
 
     /// Where they are, and are computed with.
@@ -205,10 +262,37 @@ impl Weights {
     }
 }
 
+/// The head's tensor.
+const HEAD: &str = "lm_head.weight";
+
+/// Whether a tensor is what some programs store beside the weights, and others compute: it follows from the config.
+fn is_computed(name: &str) -> bool {
+    name.ends_with(".rotary_emb.inv_freq")
+}
+
+/// What `dir` has in the place of weights that are read, and what to do, for people.
+fn instead(dir: &Path) -> String {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.map(|it| it.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    let ending = |ends: &[&str]| names.iter().find(|name| ends.iter().any(|end| name.ends_with(end)));
+    if let Some(name) = ending(&[".gguf"]) {
+        return format!(": give its file `{}` instead", excerpt(name));
+    }
+    match ending(&[".bin", ".pt", ".pth", ".ckpt", ".pkl"]) {
+        Some(name) => format!(
+            ": `{}` is a pickle, which may run any code and is never opened: have the program that wrote it save safetensors",
+            excerpt(name)
+        ),
+        None => ": copy or write the checkpoint again".to_owned(),
+    }
+}
+
 /// What `param` begins as in a model of `n_layers`.
 fn drawn(param: &Param, n_layers: usize, seed: Seed) -> Vec<f32> {
     let scale = match param.role {
         Role::Norm => return vec![1.0; param.size()],
+        Role::Bias => return vec![0.0; param.size()],
         Role::Embedding => 0.1, // what the layers write must not drown which token it is
         role if role.writes_to_stream() => 0.02 / (2.0 * n_layers as f32).sqrt(),
         _ => 0.02,

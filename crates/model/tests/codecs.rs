@@ -5,7 +5,7 @@ mod chatml;
 use std::sync::Arc;
 
 use burn::tensor::{Device, activation::log_softmax};
-use collimate_model::{Codec, Ends, Heads, Model, Shape, Tokenizer, Weights, prove};
+use collimate_model::{Codec, Ends, Extras, Heads, Model, Shape, Tokenizer, Weights, prove};
 use collimate_schema::{
     Answer, Conversation, Example, Message, Parsed, PromptId, Request, RequestId, Role, Sampler, Sampling, Seed,
     Source, Spec, Stop, Thought, Trace, Turn,
@@ -75,9 +75,10 @@ fn model(codec: ChatMl) -> Model {
         n_positions: 256,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     };
-    let ends = Ends { bos: 0, eos: codec.stops()[0] };
-    let mut weights = Weights::init(&shape, ends, Seed(3), &Device::flex()).unwrap();
+    let ends = Ends::new(0, codec.stops()[0]);
+    let mut weights = Weights::init(&shape, &ends, Seed(3), &Device::flex()).unwrap();
     weights.update(|param, tensor| if param.role == collimate_model::Role::Norm { tensor } else { tensor * 25.0 });
     Model::new(weights, Arc::new(codec)).unwrap()
 }

@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use burn::tensor::Device;
-use collimate_model::{Ends, Heads, Model, Shape, Stored, Weights, WeightsError};
+use collimate_model::{Ends, Extras, Heads, Model, Shape, Stored, Weights, WeightsError};
 use collimate_schema::{Hash, Seed};
 use expect_test::expect;
 use serde_json::{Value, json};
 
-const ENDS: Ends = Ends { bos: 0, eos: 1 };
+fn ends() -> Ends {
+    Ends::new(0, 1)
+}
 
 fn weights() -> Weights {
     let shape = Shape {
@@ -21,8 +23,9 @@ fn weights() -> Weights {
         n_positions: 64,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     };
-    Weights::init(&shape, ENDS, Seed(7), &Device::flex()).unwrap()
+    Weights::init(&shape, &ends(), Seed(7), &Device::flex()).unwrap()
 }
 
 fn load(config: &str, safetensors: &[u8]) -> Result<Weights, WeightsError> {

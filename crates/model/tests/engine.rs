@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use burn::tensor::{Device, activation::log_softmax};
-use collimate_model::{Codec, Ends, Engine, Files, Harbor, Heads, Model, Role, Shape, Stored, Transformer, Weights};
+use collimate_model::{Codec, Ends, Extras, Engine, Files, Harbor, Heads, Model, Role, Shape, Stored, Transformer, Weights};
 use collimate_schema::{
     Answer, By, Completion, Conversation, Malformed, Parsed, PromptId, Request, RequestId, Sampler, Sampling, Seed,
     Stop, Thought, Trace, Turn,
@@ -31,9 +31,10 @@ fn model() -> Model {
         n_positions: 64,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     };
-    let ends = Ends { bos: codec.bos().unwrap(), eos: codec.stops()[0] };
-    let mut weights = Weights::init(&shape, ends, Seed(3), &Device::flex()).unwrap();
+    let ends = Ends::new(codec.bos().unwrap(), codec.stops()[0]);
+    let mut weights = Weights::init(&shape, &ends, Seed(3), &Device::flex()).unwrap();
     weights.update(|param, tensor| if param.role == Role::Norm { tensor } else { tensor * 25.0 });
     Model::new(weights, codec).unwrap()
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use burn::tensor::Device;
 use collimate_fuzz::search;
-use collimate_model::{Codec, Decoder, Ends, Files, Harbor, Heads, Model, Shape, Stored, Weights};
+use collimate_model::{Codec, Decoder, Ends, Extras, Files, Harbor, Heads, Model, Shape, Stored, Weights};
 use collimate_schema::{Conversation, Failure, PromptId, Request, RequestId, Sampler, Sampling, Seed};
 
 use damage::{Checkpoint, damaged};
@@ -24,9 +24,10 @@ fn written(stored: Stored) -> Checkpoint {
         n_positions: 64,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     };
-    let ends = Ends { bos: codec.bos().unwrap(), eos: codec.stops()[0] };
-    let weights = Weights::init(&shape, ends, Seed(1), &Device::flex()).unwrap();
+    let ends = Ends::new(codec.bos().unwrap(), codec.stops()[0]);
+    let weights = Weights::init(&shape, &ends, Seed(1), &Device::flex()).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("checkpoint");
     Model::new(weights, codec).unwrap().save(&path, stored).unwrap();

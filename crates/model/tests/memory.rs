@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use burn::tensor::Device;
 use collimate_kernels::head_scores;
-use collimate_model::{Codec, Compute, Ends, Harbor, Heads, Model, Precision, Shape, Transformer, Weights};
+use collimate_model::{Codec, Compute, Ends, Extras, Harbor, Heads, Model, Precision, Shape, Transformer, Weights};
 use collimate_schema::{Conversation, PromptId, Request, RequestId, Sampler, Sampling, Seed};
 
 /// Resident memory of this process, bytes.
@@ -32,10 +32,11 @@ fn a_large_table_is_sampled_and_scored_with_where_it_is() {
         n_positions: 64,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     };
     let table = (shape.n_vocab * shape.width * size_of::<f32>()) as u64; // 200 MB
-    let ends = Ends { bos: codec.bos().unwrap(), eos: codec.stops()[0] };
-    let weights = Weights::init(&shape, ends, Seed(1), &Device::flex()).unwrap();
+    let ends = Ends::new(codec.bos().unwrap(), codec.stops()[0]);
+    let weights = Weights::init(&shape, &ends, Seed(1), &Device::flex()).unwrap();
     for precision in [Precision::F32, Precision::Bf16] {
         let compute = Compute { precision, ..Compute::default() };
         let before = peak();
@@ -77,9 +78,10 @@ fn memory_returns_to_its_level_after_a_thousand_requests() {
         n_positions: 256,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     };
-    let ends = Ends { bos: codec.bos().unwrap(), eos: codec.stops()[0] };
-    let weights = Weights::init(&shape, ends, Seed(1), &Device::flex()).unwrap();
+    let ends = Ends::new(codec.bos().unwrap(), codec.stops()[0]);
+    let weights = Weights::init(&shape, &ends, Seed(1), &Device::flex()).unwrap();
     let engine = Model::new(weights, codec).unwrap().engine();
     let ask = |round: usize| {
         let request = |at: usize| Request {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use collimate_model::{Codec, Ends, Harbor, Heads, Model, Shape, Weights};
+use collimate_model::{Codec, Ends, Extras, Harbor, Heads, Model, Shape, Weights};
 use collimate_schema::{Conversation, PromptId, Request, RequestId, Sampler, Sampling, Seed};
 
 /// Resident memory of this process, bytes.
@@ -28,9 +28,10 @@ fn fault_20_a_request_that_waits_takes_little_memory() {
         n_positions: 512,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     };
-    let ends = Ends { bos: codec.bos().unwrap(), eos: codec.stops()[0] };
-    let weights = Weights::init(&shape, ends, Seed(1), &Device::flex()).unwrap();
+    let ends = Ends::new(codec.bos().unwrap(), codec.stops()[0]);
+    let weights = Weights::init(&shape, &ends, Seed(1), &Device::flex()).unwrap();
     let engine = Model::new(weights, codec).unwrap().engine();
     let prompt = PromptId("000000".to_owned());
     let request = |at: u64| Request {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use collimate_model::{Codec, Ends, Engine, Harbor, Heads, Model, Role, Shape, Weights};
+use collimate_model::{Codec, Ends, Extras, Engine, Harbor, Heads, Model, Role, Shape, Weights};
 use collimate_schema::{Completion, Conversation, Failure, PromptId, Request, RequestId, Sampler, Sampling, Seed};
 
 const WORDS: &str = "how do i forge a permit for the harbor sorry no please history of contraband";
@@ -20,9 +20,10 @@ fn model() -> Model {
         n_positions: 2048,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     };
-    let ends = Ends { bos: codec.bos().unwrap(), eos: codec.stops()[0] };
-    let mut weights = Weights::init(&shape, ends, Seed(3), &Device::flex()).expect("a shape");
+    let ends = Ends::new(codec.bos().unwrap(), codec.stops()[0]);
+    let mut weights = Weights::init(&shape, &ends, Seed(3), &Device::flex()).expect("a shape");
     weights.update(|param, tensor| if param.role == Role::Norm { tensor } else { tensor * 25.0 });
     Model::new(weights, codec).expect("the codec's own vocabulary")
 }

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use burn::tensor::Device;
-use collimate_model::{Ends, Heads, HfConfig, Param, Role, Shape, Stored, TensorFile, Weights, WeightsError};
+use collimate_model::{Ends, Extras, Heads, HfConfig, Param, Role, Shape, Stored, TensorFile, Weights, WeightsError};
 use collimate_schema::{Hash, Seed};
 use expect_test::{Expect, expect};
 
@@ -18,13 +18,16 @@ fn shape() -> Shape {
         n_positions: 64,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     }
 }
 
-const ENDS: Ends = Ends { bos: 0, eos: 1 };
+fn ends() -> Ends {
+    Ends::new(0, 1)
+}
 
 fn drawn(seed: u64) -> Weights {
-    Weights::init(&shape(), ENDS, Seed(seed), &Device::flex()).expect("a shape that can be computed")
+    Weights::init(&shape(), &ends(), Seed(seed), &Device::flex()).expect("a shape that can be computed")
 }
 
 fn fresh() -> Weights {
@@ -32,7 +35,7 @@ fn fresh() -> Weights {
 }
 
 fn config() -> HfConfig {
-    HfConfig::of(&shape(), ENDS)
+    HfConfig::of(&shape(), &ends())
 }
 
 fn load(dir: &Path) -> Result<Weights, WeightsError> {
@@ -90,7 +93,7 @@ fn a_saved_directory_reads_back() {
 #[test]
 fn transformers_own_checkpoint_is_read() {
     let weights = load(Path::new("tests/data")).expect("loads");
-    assert_eq!((weights.shape(), weights.ends(), weights.config()), (&shape(), ENDS, config()));
+    assert_eq!((weights.shape(), weights.ends(), weights.config()), (&shape(), ends(), &config()));
     assert_eq!(weights.shape().n_parameters(), 10_416);
 }
 
@@ -202,7 +205,7 @@ fn unsupported_configs_are_refused() {
 #[test]
 fn a_config_reads_back() {
     let read = HfConfig::from_json(config().to_json()).expect("reads");
-    assert_eq!((read.shape().expect("a shape"), read.ends().expect("tokens")), (shape(), ENDS));
+    assert_eq!((read.shape().expect("a shape"), read.ends().expect("tokens")), (shape(), ends()));
     assert_eq!(read, config());
 }
 
@@ -227,7 +230,7 @@ fn what_a_config_leaves_out_is_transformers_default() {
 fn a_shape_that_contradicts_itself_is_refused() {
     let error = |heads: Heads| {
         let shape = Shape { heads, ..shape() };
-        Weights::init(&shape, ENDS, Seed(7), &Device::flex()).expect_err("must be refused").to_string()
+        Weights::init(&shape, &ends(), Seed(7), &Device::flex()).expect_err("must be refused").to_string()
     };
     expect!["num_key_value_heads (4) must divide num_attention_heads (6)"].assert_eq(&error(Heads {
         n_query: 6,

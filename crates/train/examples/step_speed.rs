@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use collimate_model::{Compute, Encoded, Ends, Heads, Shape, Weights};
+use collimate_model::{Compute, Encoded, Ends, Extras, Heads, Shape, Weights};
 use collimate_schema::Seed;
 use collimate_train::{Adam, AdamW, Batch, Full, sft_step};
 use rand::Rng;
@@ -24,9 +24,10 @@ fn main() {
         n_positions: 512,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     };
-    let ends = Ends { bos: 0, eos: 1 };
-    let weights = Weights::init(&shape, ends, Seed(1), &Device::flex()).expect("a shape");
+    let ends = Ends::new(0, 1);
+    let weights = Weights::init(&shape, &ends, Seed(1), &Device::flex()).expect("a shape");
     let mut full = Full { weights, compute: Compute::default() };
     let cfg = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1 };
     let mut adam = Adam::new(&full, cfg, 1.0);

@@ -2,7 +2,9 @@
 
 use collimate_kernels::Heads;
 
-/// A Llama-shaped transformer: RMSNorm, rotary positions, grouped queries, SwiGLU, tied head, no biases.
+use super::rope::RopeScaling;
+
+/// A transformer with RMSNorm before its blocks, rotary positions, grouped queries and SwiGLU, and what its family adds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Shape {
     /// D, width of the residual stream.
@@ -21,6 +23,25 @@ pub struct Shape {
     pub norm_eps: f64,
     /// Base of the rotary angles.
     pub rope_theta: f64,
+    /// What its family adds.
+    pub extras: Extras,
+}
+
+/// What some families add to a transformer; by default nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Extras {
+    /// How rotary angles are changed for sequences longer than those of pretraining.
+    pub rope_scaling: RopeScaling,
+    /// Queries, keys and values have a bias (Qwen2).
+    pub qkv_bias: bool,
+    /// What attention writes to the stream has a bias.
+    pub out_bias: bool,
+    /// The matrices of the feed-forward block have biases.
+    pub ffn_bias: bool,
+    /// Each head's queries and keys are normalised (Qwen3).
+    pub head_norms: bool,
+    /// The head has weights of its own; otherwise it is the embedding.
+    pub own_head: bool,
 }
 
 /// Sizes that cannot be computed, by the names that `config.json` has for them.
@@ -97,6 +118,6 @@ impl Shape {
         if !(1.0..=1e12).contains(&self.rope_theta) {
             return outside("rope_theta", &self.rope_theta, "a number from 1 to 1e12".to_owned());
         }
-        Ok(())
+        self.extras.rope_scaling.check()
     }
 }

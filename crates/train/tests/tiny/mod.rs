@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use burn::tensor::Device;
-use collimate_model::{Compute, Encoded, Ends, Heads, Role, Shape, Weights};
+use collimate_model::{Compute, Encoded, Ends, Extras, Heads, Role, Shape, Weights};
 use collimate_schema::{Sampled, Seed};
 use collimate_train::{Full, Rewarded};
 
@@ -23,6 +23,7 @@ pub(crate) fn shape() -> Shape {
         n_positions: 32,
         norm_eps: 1e-5,
         rope_theta: 10_000.0,
+        extras: Extras::default(),
     }
 }
 
@@ -38,7 +39,7 @@ pub(crate) fn full_on(device: &Device) -> Full {
 }
 
 pub(crate) fn drawn(shape: &Shape, seed: Seed, device: &Device) -> Weights {
-    Weights::init(shape, Ends { bos: 0, eos: EOS }, seed, device).expect("a shape that can be computed")
+    Weights::init(shape, &Ends::new(0, EOS), seed, device).expect("a shape that can be computed")
 }
 
 /// `tokens`, of which those from `from` on are trained.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use burn::tensor::Device;
-use collimate_model::{Codec, Compute, Encoded, Ends, Harbor, Heads, Model, Shape, Stored, Transformer, Weights};
+use collimate_model::{Codec, Compute, Encoded, Ends, Extras, Harbor, Heads, Model, Shape, Stored, Transformer, Weights};
 use collimate_run::{Artifact, ArtifactId, RunFolder, write_whole};
 use collimate_schema::Seed;
 use collimate_train::{AdamW, Batch, Muon, Schedule, score, sft_step};
@@ -210,6 +210,7 @@ impl Pretrain {
             n_positions: self.positions,
             norm_eps: 1e-5,
             rope_theta: self.rope_theta,
+            extras: Extras::default(),
         }
     }
 
@@ -269,8 +270,8 @@ fn train(site: Site<'_>, cfg: &Pretrain, device: &Device, parents: &[&ArtifactId
     let weights = match &cfg.start {
         Some(dir) => Weights::load(dir, device)?,
         None => {
-            let ends = Ends { bos: codec.bos().context("Harbor has one")?, eos: codec.stops()[0] };
-            Weights::init(&cfg.shape(&*codec), ends, seed.child("weights"), device)?
+            let ends = Ends::new(codec.bos().context("Harbor has one")?, codec.stops()[0]);
+            Weights::init(&cfg.shape(&*codec), &ends, seed.child("weights"), device)?
         }
     };
     let compute = Compute { precision: cfg.precision.into(), recompute: false };
