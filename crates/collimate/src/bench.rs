@@ -10,7 +10,7 @@ use anyhow::Context;
 use burn::Tensor;
 use burn::tensor::TensorData;
 use collimate_kernels::Linear;
-use collimate_model::{Codec, Compute, Encoded, Ends, Extras, Engine, Heads, Model, Shape as ModelShape, Weights};
+use collimate_model::{Codec, Compute, Encoded, Ends, Engine, Extras, Heads, Model, Shape as ModelShape, Weights};
 use collimate_schema::{
     By, Completion, Conversation, PromptId, Request, RequestId, Sampled, Sampler, Sampling, Seed, Trace,
 };

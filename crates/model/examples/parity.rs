@@ -37,6 +37,5 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         json!({ "logits": logits, "greedy": greedy })
     };
-    println!("{}", Value::Array(sequences.iter().map(answer).collect()));
-    Ok(())
+    Ok(serde_json::to_writer(std::io::stdout(), &Value::Array(sequences.iter().map(answer).collect()))?)
 }

@@ -11,7 +11,11 @@ use crate::{Param, Role, Shape, TensorsError};
 pub(crate) fn check(shape: &Shape, parameters: &[Param], values: &[Vec<f32>]) -> Result<(), TensorsError> {
     let sized = |(param, values): (&Param, &Vec<f32>)| {
         let size = Size::of(values, param.rows_and_columns()[1]);
-        if size.largest > 0.0 || param.role == Role::Bias { Ok(size) } else { Err(TensorsError::Zeros(param.name.clone())) }
+        if size.largest > 0.0 || param.role == Role::Bias {
+            Ok(size)
+        } else {
+            Err(TensorsError::Zeros(param.name.clone()))
+        }
     };
     let sizes = parameters.iter().zip(values).map(sized).collect::<Result<Vec<_>, _>>()?;
     let size = |param: &Param| {

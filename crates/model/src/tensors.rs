@@ -13,9 +13,9 @@ use half::bf16;
 use safetensors::tensor::{Dtype, Metadata, SafeTensorError, TensorInfo, View};
 
 use crate::Param;
-pub use read::read_tensors;
 pub(crate) use read::{NamedTensors, open, read_values};
-pub(crate) use shards::{Index, Shards};
+pub use shards::read_tensors;
+pub(crate) use shards::{ShardIndex, Shards};
 
 /// How numbers are stored in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 use crate::bounds;
 use crate::files::{map_file, read_file};
 use crate::json::excerpt;
-use crate::tensors::{Index, NamedTensors, Shards, Stored, TensorFile, TensorsError, open, read_values};
+use crate::tensors::{NamedTensors, ShardIndex, Shards, Stored, TensorFile, TensorsError, open, read_values};
 use crate::{ConfigError, Ends, HfConfig, Param, Role, Shape, ShapeError};
 
 /// Named f32 tensors on a plain device, exactly those of [`Shape::parameters`]. Matrices are [out, in] as in Transformers;
@@ -102,7 +102,7 @@ impl Weights {
             return Weights::from_tensors(config, &file, device);
         }
         let index = read_file(&path(INDEX)).map_err(io(INDEX))?;
-        let index = Index::from_json(&index).map_err(of_file(INDEX))?;
+        let index = ShardIndex::from_json(&index).map_err(of_file(INDEX))?;
         let files = index.files().map(|name| Ok((name, map_file(&path(name)).map_err(io(name))?)));
         let files = files.collect::<Result<Vec<_>, WeightsError>>()?;
         let shards = files.iter().map(|(name, bytes)| Ok((*name, open(bytes).map_err(of_file(name))?)));

@@ -147,7 +147,7 @@ fn fault_13_fields_that_cannot_be_computed_with_are_named() {
         ("rope_theta", json!(-10000.0)),
         ("rope_theta", json!("10000")),
         ("rope_parameters", json!({ "rope_theta": 1e300 })),
-        ("rope_parameters", json!({ "type": "linear", "factor": 2.0 })),
+        ("rope_parameters", json!({ "type": "dynamic", "factor": 2.0 })),
         ("rms_norm_eps", json!(-1)),
         ("rms_norm_eps", json!(0.0)),
         ("rms_norm_eps", json!(1e-50)),
@@ -165,7 +165,7 @@ fn fault_13_fields_that_cannot_be_computed_with_are_named() {
         ("hidden_act", json!("nonsense")),
         ("tie_word_embeddings", json!("yes")),
         ("bos_token_id", json!(61)),
-        ("eos_token_id", json!([1, 2])),
+        ("eos_token_id", json!([1, 61])),
         ("sliding_window", json!(4096)),
     ];
     expect![[r#"
@@ -173,7 +173,7 @@ fn fault_13_fields_that_cannot_be_computed_with_are_named() {
         config.json: `rope_theta` is -10000.0, but must be a number from 1 to 1e12..
         config.json: `rope_theta` is "10000", but must be a number..
         config.json: `rope_theta` is 1e300, but must be a number from 1 to 1e12..
-        config.json: `rope_parameters` is "linear", this transformer supports "default" only: convert the checkpoint first
+        config.json: `rope_parameters` is "dynamic", this transformer supports "default", "linear", "llama3" and "yarn" only: convert the checkpoint first
         config.json: `rms_norm_eps` is -1.0, but must be a number from 1e-12 to 0.1..
         config.json: `rms_norm_eps` is 0.0, but must be a number from 1e-12 to 0.1..
         config.json: `rms_norm_eps` is 1e-50, but must be a number from 1e-12 to 0.1..
@@ -189,9 +189,9 @@ fn fault_13_fields_that_cannot_be_computed_with_are_named() {
         config.json: `num_hidden_layers` is 0, but must be a positive whole number..
         config.json: `num_hidden_layers` is 2.0, but must be a positive whole number..
         config.json: `hidden_act` is "nonsense", this transformer supports "silu" only: convert the checkpoint first
-        config.json: `tie_word_embeddings` is "yes", this transformer supports true only: convert the checkpoint first
-        config.json: `bos_token_id` is 61, but must be one token id below vocab_size (61)..
-        config.json: `eos_token_id` is [1,2], but must be one token id below vocab_size (61)..
+        config.json: `tie_word_embeddings` is "yes", but must be true or false..
+        config.json: `bos_token_id` is 61, but must be a token id below vocab_size (61)..
+        config.json: `eos_token_id` is 61, but must be a token id below vocab_size (61)..
         config.json: `sliding_window` is 4096, this transformer supports null only: convert the checkpoint first"#]].assert_eq(&said(&cases));
 
     let read = |text: &str| error(text, &weights().to_safetensors(Stored::F32));
@@ -269,7 +269,7 @@ fn fault_14_a_header_that_lies_is_refused() {
         model.safetensors: .. (invalid offset for tensor `model.norm.weight`): copy or write the checkpoint again
         model.safetensors: .. (invalid offset for tensor `model.norm.weight`): copy or write the checkpoint again
         model.safetensors: .. (overflow computing buffer size from shape and/or element type): copy or write the checkpoint again
-        model.safetensors: tensor `model.norm.weight` has shape [24, 1], config.json (hidden_size) says [24]: the files are not of one checkpoint
+        model.safetensors: tensor `model.norm.weight` has shape [24, 1], config.json (hidden_size or head_dim) says [24]: the files are not of one checkpoint
         model.safetensors: .. (invalid JSON in header: invalid value: integer `-24`, expected usize at line 1 column 2002): copy or write the checkpoint again
         model.safetensors: .. (invalid shape, data type, or offset for tensor): copy or write the checkpoint again
         model.safetensors: .. (invalid JSON in header: `model.norm.weight` stands twice at line 1 column 2020): copy or write the checkpoint again"#]].assert_eq(&said.join("\n"));

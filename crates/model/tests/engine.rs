@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use burn::tensor::{Device, activation::log_softmax};
-use collimate_model::{Codec, Ends, Extras, Engine, Files, Harbor, Heads, Model, Role, Shape, Stored, Transformer, Weights};
+use collimate_model::{
+    Codec, Ends, Engine, Extras, Files, Harbor, Heads, Model, Role, Shape, Stored, Transformer, Weights,
+};
 use collimate_schema::{
     Answer, By, Completion, Conversation, Malformed, Parsed, PromptId, Request, RequestId, Sampler, Sampling, Seed,
     Stop, Thought, Trace, Turn,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use collimate_model::{Codec, Ends, Extras, Engine, Harbor, Heads, Model, Role, Shape, Weights};
+use collimate_model::{Codec, Ends, Engine, Extras, Harbor, Heads, Model, Role, Shape, Weights};
 use collimate_schema::{Completion, Conversation, Failure, PromptId, Request, RequestId, Sampler, Sampling, Seed};
 
 const WORDS: &str = "how do i forge a permit for the harbor sorry no please history of contraband";

@@ -4,7 +4,8 @@ use std::process::Command;
 
 use burn::Tensor;
 use burn::tensor::Device;
-use collimate_model::{Compute, Decoder, Precision, Transformer, Weights};
+use collimate_model::{Compute, Decoder, Ends, Extras, Precision, Role, RopeScaling, Shape, Transformer, Weights};
+use collimate_schema::Seed;
 
 const CONFIG: &[u8] = include_bytes!("data/config.json");
 const TENSORS: &[u8] = include_bytes!("data/model.safetensors");
@@ -16,6 +17,39 @@ fn reference_model() -> Transformer {
 fn model_in(precision: Precision) -> Transformer {
     let weights = Weights::from_bytes(CONFIG, TENSORS, &Device::flex()).expect("the stored checkpoint loads");
     Transformer::new(&weights, Compute { precision, ..Compute::default() })
+}
+
+/// The stored one, and one of random weights for each family, with biases and norms that matter.
+fn models_in(precision: Precision) -> Vec<Transformer> {
+    let plain = Extras::default();
+    let llama3 = RopeScaling::Llama3 { factor: 8.0, low: 1.0, high: 4.0, original: 32.0 };
+    let families = [
+        Extras { own_head: true, qkv_bias: true, out_bias: true, ffn_bias: true, ..plain },
+        Extras { qkv_bias: true, ..plain },
+        Extras { head_norms: true, own_head: true, ..plain },
+    ];
+    let mut models = vec![model_in(precision)];
+    for extras in families {
+        let shape = Shape { extras, ..models[0].shape().clone() };
+        let mut weights =
+            Weights::init(&shape, &Ends::new(0, 1), Seed(5), &Device::flex()).expect("a family has these");
+        weights.update(|param, tensor| match param.role {
+            Role::Norm => tensor * 1.1,
+            Role::Bias => tensor.clone() + tensor.clone().cumsum(1) + tensor.add_scalar(0.3),
+            _ => tensor * 8.0,
+        });
+        models.push(Transformer::new(&weights, Compute { precision, ..Compute::default() }));
+    }
+    let mut config: serde_json::Value = serde_json::from_slice(CONFIG).expect("JSON");
+    config["rope_parameters"] = serde_json::json!({
+        "rope_type": "llama3", "rope_theta": 10_000.0, "factor": 8, "low_freq_factor": 1, "high_freq_factor": 4,
+        "original_max_position_embeddings": 32,
+    });
+    let weights = Weights::from_bytes(config.to_string().as_bytes(), TENSORS, &Device::flex());
+    let weights = weights.expect("the same tensors");
+    assert_eq!(weights.shape().extras, Extras { rope_scaling: llama3, ..plain });
+    models.push(Transformer::new(&weights, Compute { precision, ..Compute::default() }));
+    models
 }
 
 fn stored_tokens() -> Vec<Vec<u32>> {
@@ -47,11 +81,13 @@ fn logits_are_those_of_transformers() {
 #[test]
 fn a_packed_sequence_is_as_alone() {
     for precision in [Precision::F32, Precision::Bf16] {
-        let (model, rows) = (model_in(precision), stored_tokens());
-        let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
-        let together = values(model.forward(&rows.concat(), &lengths[..]));
-        let alone: Vec<f32> = rows.iter().flat_map(|row| values(model.forward(row, &[row.len()]))).collect();
-        assert_eq!(together, alone, "{precision:?}");
+        for model in models_in(precision) {
+            let rows = stored_tokens();
+            let lengths: Vec<usize> = rows.iter().map(Vec::len).collect();
+            let together = values(model.forward(&rows.concat(), &lengths[..]));
+            let alone: Vec<f32> = rows.iter().flat_map(|row| values(model.forward(row, &[row.len()]))).collect();
+            assert_eq!(together, alone, "{precision:?}");
+        }
     }
 }
 
@@ -73,7 +109,7 @@ fn bf16_logits_are_near_those_of_f32() {
 #[test]
 fn reading_piece_by_piece_equals_the_training_forward() {
     for precision in [Precision::F32, Precision::Bf16] {
-        reads_piece_by_piece(&model_in(precision), &stored_tokens());
+        models_in(precision).iter().for_each(|it| reads_piece_by_piece(it, &stored_tokens()));
     }
 }
 
@@ -117,7 +153,7 @@ fn with_tiles() {
 #[test]
 fn any_number_of_threads_reads_the_same_bits() {
     for precision in [Precision::F32, Precision::Bf16] {
-        reads_the_same_bits(&model_in(precision), &stored_tokens());
+        models_in(precision).iter().for_each(|it| reads_the_same_bits(it, &stored_tokens()));
     }
 }
 

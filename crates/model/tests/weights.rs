@@ -93,7 +93,7 @@ fn a_saved_directory_reads_back() {
 #[test]
 fn transformers_own_checkpoint_is_read() {
     let weights = load(Path::new("tests/data")).expect("loads");
-    assert_eq!((weights.shape(), weights.ends(), weights.config()), (&shape(), ends(), &config()));
+    assert_eq!((weights.shape(), weights.ends()), (&shape(), ends()));
     assert_eq!(weights.shape().n_parameters(), 10_416);
 }
 
@@ -113,7 +113,9 @@ fn broken_checkpoints_are_refused() {
     check(&[], expect!["DIR/config.json: No such file or directory (os error 2)"]);
     check(
         &[("config.json", json.as_bytes())],
-        expect!["DIR/model.safetensors: No such file or directory (os error 2)"],
+        expect![
+            "DIR: it has no model.safetensors and no model.safetensors.index.json: copy or write the checkpoint again"
+        ],
     );
     check(
         &[("config.json", b"{"), ("model.safetensors", &tensors)],
@@ -148,8 +150,13 @@ fn broken_checkpoints_are_refused() {
     check(
         &[("config.json", json.as_bytes()), ("model.safetensors", &renamed)],
         expect![
-            "model.safetensors: tensor `model.layers.0.self_attn.0_proj.weight` is unknown to this config.json: only tied, bias-free Llama checkpoints load"
+            "model.safetensors: tensor `model.layers.0.self_attn.0_proj.weight` is unknown to this config.json: the file does not belong to it"
         ],
+    );
+    let untied = with("\"tie_word_embeddings\": true", "\"tie_word_embeddings\": false");
+    check(
+        &[("config.json", &untied), ("model.safetensors", &tensors)],
+        expect!["model.safetensors: tensor `lm_head.weight` is missing: the file does not belong to this config.json"],
     );
     let wider = with("\"vocab_size\": 61", "\"vocab_size\": 62");
     check(
@@ -175,13 +182,6 @@ fn unsupported_configs_are_refused() {
         ]],
     );
     refused(
-        "\"tie_word_embeddings\": true",
-        "\"tie_word_embeddings\": false",
-        expect![
-            "config.json: `tie_word_embeddings` is false, this transformer supports true only: convert the checkpoint first"
-        ],
-    );
-    refused(
         "\"hidden_size\": 24",
         "\"hidden_size\": \"24\"",
         expect![[
@@ -197,7 +197,7 @@ fn unsupported_configs_are_refused() {
         "\"model_type\": \"llama\"",
         "\"model_type\": \"qwen2\"",
         expect![[
-            r#"config.json: `model_type` is "qwen2", this transformer supports "llama" only: convert the checkpoint first"#
+            r#"config.json: `architectures` is ["LlamaForCausalLM"], this transformer supports the `ForCausalLM` of its model_type only: convert the checkpoint first"#
         ]],
     );
 }
@@ -269,4 +269,160 @@ fn an_existing_directory_is_never_overwritten() {
     let error = fresh().save(dir.path(), Stored::F32, &[]).expect_err("must be refused").to_string();
     expect!["DIR: already exists: choose another directory or remove it"]
         .assert_eq(&error.replace(&dir.path().display().to_string(), "DIR"));
+}
+
+/// The stored checkpoint in files of its own: what is in each is said by an index.
+fn in_shards(dir: &Path, place: impl Fn(usize) -> usize, index: impl Fn(&mut serde_json::Value)) {
+    let weights = fresh();
+    let parameters = weights.shape().parameters();
+    let mut map = serde_json::Map::new();
+    for shard in 0..2 {
+        let name = format!("model-0000{}-of-00002.safetensors", shard + 1);
+        let here = parameters.iter().enumerate().filter(|(at, _)| place(*at) == shard);
+        let here: Vec<Param> = here.map(|it| it.1.clone()).collect();
+        here.iter().for_each(|it| drop(map.insert(it.name.clone(), name.clone().into())));
+        let file = TensorFile::new(&here, &[("", weights.tensors())], Stored::F32);
+        std::fs::write(dir.join(name), file.to_bytes()).expect("written");
+    }
+    let mut all = serde_json::json!({ "metadata": {}, "weight_map": map });
+    index(&mut all);
+    std::fs::write(dir.join("model.safetensors.index.json"), all.to_string()).expect("written");
+    std::fs::write(dir.join("config.json"), config().to_json()).expect("written");
+}
+
+#[test]
+fn fault_15_shards_are_one_checkpoint() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    in_shards(dir.path(), |at| at % 2, |_| ());
+    assert_eq!(load(dir.path()).expect("loads").hash(&[]), fresh().hash(&[]));
+
+    let said = |index: &dyn Fn(&mut serde_json::Value)| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        in_shards(dir.path(), |at| at % 2, index);
+        load(dir.path()).expect_err("must be refused").to_string().replace(&dir.path().display().to_string(), "DIR")
+    };
+    let norm = "model.norm.weight";
+    let all = [
+        said(&|it| it["weight_map"][norm] = "model-00003-of-00003.safetensors".into()),
+        said(&|it| it["weight_map"][norm] = "../model.safetensors".into()),
+        said(&|it| it["weight_map"][norm] = "model-00001-of-00002.safetensors".into()),
+        said(&|it| it["weight_map"]["more"] = "model-00001-of-00002.safetensors".into()),
+        said(&|it| drop(it.as_object_mut().expect("an object").remove("weight_map"))),
+        said(&|it| it["weight_map"][norm] = 1.into()),
+    ];
+    expect![[r#"
+        DIR/model-00003-of-00003.safetensors: No such file or directory (os error 2)
+        model.safetensors.index.json: it is no index of files (`model.norm.weight` is in "../model.safetensors", which is no safetensors file beside it): copy the checkpoint again
+        model.safetensors.index.json: tensor `model.norm.weight` is in model-00002-of-00002.safetensors, and by the index in model-00001-of-00002.safetensors: copy the checkpoint again
+        model.safetensors.index.json: tensor `more` is in no file, and by the index in model-00001-of-00002.safetensors: copy the checkpoint again
+        model.safetensors.index.json: it is no index of files (it has no `weight_map`): copy the checkpoint again
+        model.safetensors.index.json: it is no index of files (`model.norm.weight` is in 1, which is no safetensors file beside it): copy the checkpoint again"#]].assert_eq(&all.join("\n"));
+}
+
+#[test]
+fn fault_15_halves_are_read() {
+    let weights = fresh();
+    let halves = weights.to_safetensors(Stored::Bf16);
+    let as_f16 = {
+        let n = u64::from_le_bytes(halves[..8].try_into().expect("eight")) as usize;
+        let header = String::from_utf8(halves[8..8 + n].to_vec()).expect("JSON").replace("BF16", "F16");
+        let numbers = halves[8 + n..].as_chunks::<2>().0.iter();
+        let numbers = numbers.flat_map(|it| half::f16::from_f32(half::bf16::from_le_bytes(*it).to_f32()).to_le_bytes());
+        [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &numbers.collect::<Vec<u8>>()].concat()
+    };
+    let read =
+        |bytes: &[u8]| Weights::from_bytes(config().to_json().as_bytes(), bytes, &Device::flex()).expect("loads");
+    let (of_bf16, of_f16) = (read(&halves), read(&as_f16));
+    for (name, tensor) in of_bf16.tensors() {
+        let [a, b] = [tensor, &of_f16.tensors()[name]].map(|it| it.to_data().try_into_vec::<f32>().expect("f32"));
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-7), "{name}");
+    }
+}
+
+#[test]
+fn fault_15_what_stands_in_the_place_of_weights_is_named() {
+    let said = |name: &str| {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        std::fs::write(dir.path().join("config.json"), config().to_json()).expect("written");
+        std::fs::write(dir.path().join(name), "..").expect("written");
+        load(dir.path()).expect_err("must be refused").to_string().replace(&dir.path().display().to_string(), "DIR")
+    };
+    expect![[r#"
+        DIR: it has no model.safetensors and no model.safetensors.index.json: `pytorch_model.bin` is a pickle, which may run any code and is never opened: have the program that wrote it save safetensors
+        DIR: it has no model.safetensors and no model.safetensors.index.json: give its file `model.gguf` instead
+        DIR: it has no model.safetensors and no model.safetensors.index.json: copy or write the checkpoint again"#]].assert_eq(&["pytorch_model.bin", "model.gguf", "README.md"].map(said).join("\n"));
+}
+
+#[test]
+fn fault_12_a_config_of_another_family_is_that_family_or_refused() {
+    let of = |fields: &[(&str, serde_json::Value)]| {
+        let mut json: serde_json::Value = serde_json::from_str(&config().to_json()).expect("JSON");
+        fields.iter().for_each(|(name, value)| json[*name] = value.clone());
+        let config = HfConfig::from_json(json.to_string()).expect("JSON");
+        match config.shape() {
+            Ok(shape) => format!("{:?}, {} positions {}", shape.extras, shape.n_positions, config.notices().join("")),
+            Err(refused) => refused.to_string(),
+        }
+    };
+    let family = |name: &str, more: &[(&str, serde_json::Value)]| {
+        let architecture = serde_json::json!([format!("{name}ForCausalLM")]);
+        let said = [("model_type", name.to_lowercase().into()), ("architectures", architecture)];
+        of(&[&said[..], more].concat())
+    };
+    let json = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+    let cases = [
+        of(&[("attention_bias", true.into()), ("mlp_bias", true.into()), ("tie_word_embeddings", false.into())]),
+        family("Mistral", &[]),
+        family("Mistral", &[("sliding_window", 32.into())]),
+        family("Mistral", &[("sliding_window", json("null"))]),
+        family("Qwen2", &[("sliding_window", 32.into())]),
+        family("Qwen2", &[("sliding_window", 32.into()), ("use_sliding_window", true.into())]),
+        family("Qwen3", &[("eos_token_id", json("[1, 2]"))]),
+        family("Phi3", &[]),
+        of(&[("architectures", json(r#"["LlamaForSequenceClassification"]"#))]),
+        of(&[("sliding_window", 32.into())]),
+        of(&[("rope_scaling", json(r#"{"type": "linear", "factor": 2.0}"#))]),
+        of(&[("rope_scaling", json(r#"{"type": "dynamic", "factor": 2.0}"#))]),
+        of(&[("rope_scaling", json(r#"{"type": "linear"}"#))]),
+        of(&[("rope_scaling", json(r#"{"type": "linear", "factor": 0.5}"#))]),
+        of(&[("rope_scaling", json(r#"{"type": "linear", "rope_type": "yarn", "factor": 2}"#))]),
+        of(&[("rope_parameters", json(r#"{"rope_type": "yarn", "factor": 4.0, "beta": 3}"#))]),
+        of(&[("rope_parameters", json(r#"{"rope_type": "yarn", "factor": 4.0}"#))]),
+        of(&[("quantization_config", json(r#"{"quant_method": "gptq"}"#))]),
+    ];
+    expect![[r#"
+        Extras { rope_scaling: None, qkv_bias: true, out_bias: true, ffn_bias: true, head_norms: false, own_head: true }, 64 positions 
+        Extras { rope_scaling: None, qkv_bias: false, out_bias: false, ffn_bias: false, head_norms: false, own_head: false }, 64 positions 
+        Extras { rope_scaling: None, qkv_bias: false, out_bias: false, ffn_bias: false, head_norms: false, own_head: false }, 32 positions config.json: positions see the last 32 only (`sliding_window`): sequences are kept that short, at most 32 of 64 positions
+        Extras { rope_scaling: None, qkv_bias: false, out_bias: false, ffn_bias: false, head_norms: false, own_head: false }, 64 positions 
+        Extras { rope_scaling: None, qkv_bias: true, out_bias: false, ffn_bias: false, head_norms: false, own_head: false }, 64 positions 
+        Extras { rope_scaling: None, qkv_bias: true, out_bias: false, ffn_bias: false, head_norms: false, own_head: false }, 32 positions config.json: positions see the last 32 only (`sliding_window`): sequences are kept that short, at most 32 of 64 positions
+        Extras { rope_scaling: None, qkv_bias: false, out_bias: false, ffn_bias: false, head_norms: true, own_head: false }, 64 positions 
+        config.json: `model_type` is "phi3", this transformer supports "llama", "mistral", "qwen2" and "qwen3" only: convert the checkpoint first
+        config.json: `architectures` is ["LlamaForSequenceClassification"], this transformer supports the `ForCausalLM` of its model_type only: convert the checkpoint first
+        config.json: `sliding_window` is 32, this transformer supports null only: convert the checkpoint first
+        Extras { rope_scaling: Linear { factor: 2.0 }, qkv_bias: false, out_bias: false, ffn_bias: false, head_norms: false, own_head: false }, 64 positions 
+        config.json: `rope_scaling` is "dynamic", this transformer supports "default", "linear", "llama3" and "yarn" only: convert the checkpoint first
+        config.json has no `factor`: add it, a number
+        config.json: `factor` is 0.5, but must be a number from 1 to 1e6: correct it, or copy or write the file again
+        config.json: `rope_scaling` is "linear", but must be "yarn", as its `rope_type` says: correct it, or copy or write the file again
+        config.json: `rope_parameters` is "beta: 3", this transformer supports the keys that belong to its type only: convert the checkpoint first
+        Extras { rope_scaling: Yarn { factor: 4.0, fast: 32.0, slow: 1.0, original: 64.0, attention: 1.138629436111989, truncates: true }, qkv_bias: false, out_bias: false, ffn_bias: false, head_norms: false, own_head: false }, 64 positions 
+        config.json: `quantization_config` is {"quant_method":"gptq"}, this transformer supports null only: convert the checkpoint first"#]].assert_eq(&cases.join("\n"));
+}
+
+#[test]
+fn a_head_that_is_stored_twice_must_be_the_embedding() {
+    let weights = fresh();
+    let mut parameters = weights.shape().parameters();
+    let table = parameters.iter().find(|it| it.role == Role::Embedding).expect("a table").clone();
+    parameters.push(Param { name: "lm_head.weight".to_owned(), role: Role::Head, ..table.clone() });
+    let load = |factor: f32| {
+        let mut tensors = weights.tensors().clone();
+        tensors.insert("lm_head.weight".to_owned(), tensors[&table.name].clone() * factor);
+        let file = TensorFile::new(&parameters, &[("", &tensors)], Stored::F32).to_bytes();
+        Weights::from_bytes(config().to_json().as_bytes(), &file, &Device::flex())
+    };
+    assert_eq!(load(1.0).expect("the same").hash(&[]), weights.hash(&[]));
+    expect!["model.safetensors: tensor `lm_head.weight` differs from `model.embed_tokens.weight`: set tie_word_embeddings in config.json to false, or remove it"].assert_eq(&load(2.0).expect_err("another").to_string());
 }

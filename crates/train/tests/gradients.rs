@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use burn::Tensor;
 use burn::tensor::TensorData;
-use collimate_model::{Compute, Encoded, Role, Shape, Transformer, read_tensors};
+use collimate_model::{Compute, Encoded, Extras, Role, RopeScaling, Shape, Transformer, read_tensors};
 use collimate_schema::Seed;
 use collimate_train::{
     Adam, AdamW, Batch, DistillBatch, Full, Rl, RlBatch, RlToken, StepError, distill_step, rl_step, score, sft_step,
@@ -21,7 +21,11 @@ fn probe() -> Adam {
 }
 
 fn gradient(adam: &Adam) -> BTreeMap<String, Tensor<2>> {
-    read_tensors(&adam.to_bytes(), &tiny::shape().parameters(), "m.", &device()).expect("the state is whole")
+    gradient_of(&tiny::shape(), adam)
+}
+
+fn gradient_of(shape: &Shape, adam: &Adam) -> BTreeMap<String, Tensor<2>> {
+    read_tensors(&adam.to_bytes(), &shape.parameters(), "m.", &device()).expect("the state is whole")
 }
 
 fn host(tensor: &Tensor<2>) -> Vec<f32> {
@@ -30,6 +34,10 @@ fn host(tensor: &Tensor<2>) -> Vec<f32> {
 
 /// The loss moves along a random direction in every tensor as `gradient` says.
 fn check(gradient: &BTreeMap<String, Tensor<2>>, loss: impl Fn(&mut Full) -> f32) {
+    check_of(full, gradient, loss);
+}
+
+fn check_of(full: impl Fn() -> Full, gradient: &BTreeMap<String, Tensor<2>>, loss: impl Fn(&mut Full) -> f32) {
     for (index, (name, grad)) in gradient.iter().enumerate() {
         let grad = host(grad);
         let size = grad.iter().map(|it| it * it).sum::<f32>().sqrt();
@@ -74,6 +82,35 @@ fn sft_gradient_is_the_slope_of_its_loss() {
     let norm: f32 = gradient.values().flat_map(host).map(|it| it * it).sum::<f32>().sqrt();
     assert!((stats.grad_norm / norm - 1.0).abs() < 1e-4);
     check(&gradient, loss);
+}
+
+#[test]
+fn what_families_add_is_trained() {
+    let plain = Extras::default();
+    let yarn =
+        RopeScaling::Yarn { factor: 4.0, fast: 32.0, slow: 1.0, original: 16.0, attention: 1.2, truncates: true };
+    for extras in [
+        Extras { own_head: true, qkv_bias: true, out_bias: true, ffn_bias: true, ..plain },
+        Extras { head_norms: true, qkv_bias: true, out_bias: true, ..plain },
+        Extras { rope_scaling: yarn, ..plain },
+    ] {
+        for recompute in [false, true] {
+            let full = || {
+                let mut full = tiny::full_with(extras);
+                full.compute.recompute = recompute;
+                full
+            };
+            let batches = Batch::split(&sequences(), 24);
+            let (mut now, mut adam) = (full(), Adam::new(&full(), PROBE, f32::INFINITY));
+            sft_step(&mut now, &mut adam, &batches, 0.0).expect("a finite step");
+            let gradient = gradient_of(now.weights.shape(), &adam);
+            let loss = |full: &mut Full| {
+                let mut adam = Adam::new(full, PROBE, f32::INFINITY);
+                sft_step(full, &mut adam, &batches, 0.0).expect("a finite step").loss
+            };
+            check_of(full, &gradient, loss);
+        }
+    }
 }
 
 /// A teacher of the same shape with other weights.

@@ -159,7 +159,7 @@ impl HfConfig {
         }
     }
 
-    /// What Transformers loads as a model of `shape`, whose rotary positions are not scaled.
+    /// What Transformers loads as a model of `shape`.
     ///
     /// # Panics
     /// If no family has such extras.
@@ -171,7 +171,6 @@ impl HfConfig {
             attention && fixed && it.head_norms == extras.head_norms && (it.says_biases[1] || !extras.ffn_bias)
         });
         let family = family.expect("a family with these extras");
-        assert_eq!(extras.rope_scaling, RopeScaling::None, "scaled positions are read, not made");
         let mut fields = json!({
             "architectures": [family.architecture],
             "model_type": family.model_type,
@@ -194,6 +193,21 @@ impl HfConfig {
         });
         if family.window == Window::Always {
             fields["sliding_window"] = Value::Null;
+        }
+        let scaling = match extras.rope_scaling {
+            RopeScaling::None => None,
+            RopeScaling::Linear { factor } => Some(json!({ "rope_type": "linear", "factor": factor })),
+            RopeScaling::Llama3 { factor, low, high, original } => Some(json!({
+                "rope_type": "llama3", "factor": factor, "low_freq_factor": low, "high_freq_factor": high,
+                "original_max_position_embeddings": original,
+            })),
+            RopeScaling::Yarn { factor, fast, slow, original, attention, truncates } => Some(json!({
+                "rope_type": "yarn", "factor": factor, "beta_fast": fast, "beta_slow": slow, "attention_factor": attention,
+                "original_max_position_embeddings": original, "truncate": truncates,
+            })),
+        };
+        if let Some(scaling) = scaling {
+            fields["rope_scaling"] = scaling;
         }
         let Value::Object(fields) = fields else { unreachable!("it is written as an object") };
         HfConfig(fields)

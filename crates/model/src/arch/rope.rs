@@ -2,8 +2,6 @@
 
 use std::f64::consts::TAU;
 
-use super::shape::ShapeError;
-
 /// How the speeds are changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum RopeScaling {
@@ -44,31 +42,29 @@ pub enum RopeScaling {
 }
 
 impl RopeScaling {
-    /// Whether it can be computed.
-    pub(super) fn check(self) -> Result<(), ShapeError> {
-        let outside = |field, found: f64, expected: &str| {
-            Err(ShapeError::Outside { field, found: format!("{found:?}"), expected: expected.to_owned() })
+    /// The first of its numbers that cannot be computed with: by the name that `config.json` has for it, and what it may be.
+    pub(super) fn outside(self) -> Option<(&'static str, f64, &'static str)> {
+        let within = |field, found, range: std::ops::RangeInclusive<f64>, expected| {
+            (!range.contains(&found)).then_some((field, found, expected))
         };
-        let (factor, ends, original, attention) = match self {
-            RopeScaling::None => return Ok(()),
-            RopeScaling::Linear { factor } => (factor, [1.0, 2.0], 1.0, 1.0),
-            RopeScaling::Llama3 { factor, low, high, original } => (factor, [low, high], original, 1.0),
-            RopeScaling::Yarn { factor, fast, slow, original, attention, .. } => (factor, [slow, fast], original, attention),
+        let factor = |it| within("factor", it, 1.0..=1e6, "a number from 1 to 1e6");
+        let original = |it| within("original_max_position_embeddings", it, 1.0..=1e9, "a number from 1 to 1e9");
+        // Turns up to which a pair is slow and from which it is fast, by the name of the first.
+        let turns = |field, slow: f64, fast: f64| {
+            let is_ramp = slow > 0.0 && slow < fast && fast <= 1e6;
+            (!is_ramp).then_some((field, slow, "a positive number below its counterpart"))
         };
-        if !(1.0..=1e6).contains(&factor) {
-            return outside("factor", factor, "a number from 1 to 1e6");
+        match self {
+            RopeScaling::None => None,
+            RopeScaling::Linear { factor: by } => factor(by),
+            RopeScaling::Llama3 { factor: by, low, high, original: positions } => {
+                factor(by).or(original(positions)).or(turns("low_freq_factor", low, high))
+            }
+            RopeScaling::Yarn { factor: by, fast, slow, original: positions, attention, .. } => {
+                let attention = within("attention_factor", attention, 1e-3..=1e3, "a number from 0.001 to 1000");
+                factor(by).or(original(positions)).or(attention).or(turns("beta_slow", slow, fast))
+            }
         }
-        if !(1.0..=1e9).contains(&original) {
-            return outside("original_max_position_embeddings", original, "a number from 1 to 1e9");
-        }
-        if !(1e-3..=1e3).contains(&attention) {
-            return outside("attention_factor", attention, "a number from 0.001 to 1000");
-        }
-        let [slow, fast] = ends;
-        if !(slow > 0.0 && slow < fast && fast <= 1e6) {
-            return outside("the turns of slow pairs", slow, "a positive number below those of fast ones");
-        }
-        Ok(())
     }
 
     /// How far each pair of a head of `width` turns from one position to the next, radians, [d/2].

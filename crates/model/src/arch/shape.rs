@@ -118,6 +118,9 @@ impl Shape {
         if !(1.0..=1e12).contains(&self.rope_theta) {
             return outside("rope_theta", &self.rope_theta, "a number from 1 to 1e12".to_owned());
         }
-        self.extras.rope_scaling.check()
+        match self.extras.rope_scaling.outside() {
+            Some((field, found, expected)) => outside(field, &found, expected.to_owned()),
+            None => Ok(()),
+        }
     }
 }

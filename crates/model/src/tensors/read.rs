@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use burn::Tensor;
-use burn::tensor::{Device, TensorData};
 use half::{bf16, f16};
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, SafeTensorError, SafeTensors, TensorView};
 
-use super::{Shards, TensorsError};
+use super::TensorsError;
 use crate::Param;
 use crate::json::{excerpt, parse};
 
@@ -36,23 +34,8 @@ pub(crate) fn open(bytes: &[u8]) -> Result<SafeTensors<'_>, TensorsError> {
     Ok(file)
 }
 
-/// Reads from the bytes of a file the tensors of `parameters`, each under `prefix` + its name, and nothing else under that
-/// prefix. Vectors come back as [1, D].
-pub fn read_tensors(
-    bytes: &[u8],
-    parameters: &[Param],
-    prefix: &str,
-    device: &Device,
-) -> Result<BTreeMap<String, Tensor<2>>, TensorsError> {
-    let values = read_values(&Shards::one("", bytes)?, parameters, prefix, &|_| false)?;
-    let tensor = |(param, values): (&Param, Vec<f32>)| {
-        (param.name.clone(), Tensor::from_data(TensorData::new(values, param.rows_and_columns()), device))
-    };
-    Ok(parameters.iter().zip(values).map(tensor).collect())
-}
-
-/// The numbers of the same tensors, in the order of `parameters`; all of them are finite. Tensors that are `extra` may be there
-/// as well.
+/// The numbers of the tensors of `parameters`, each under `prefix` + its name, in their order; all of them are finite. Under that
+/// prefix there is nothing else but what is `extra`.
 pub(crate) fn read_values(
     tensors: &dyn NamedTensors,
     parameters: &[Param],

@@ -2,12 +2,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use burn::Tensor;
+use burn::tensor::{Device, TensorData};
 use safetensors::SafeTensors;
 use serde_json::Value;
 
 use super::TensorsError;
-use super::read::{NamedTensors, open, values};
+use super::read::{NamedTensors, open, read_values, values};
+use crate::Param;
 use crate::json::{excerpt, parse};
+
+/// Reads from the bytes of a file the tensors of `parameters`, each under `prefix` + its name, and nothing else under that
+/// prefix. Vectors come back as [1, D].
+pub fn read_tensors(
+    bytes: &[u8],
+    parameters: &[Param],
+    prefix: &str,
+    device: &Device,
+) -> Result<BTreeMap<String, Tensor<2>>, TensorsError> {
+    let values = read_values(&Shards::one("", bytes)?, parameters, prefix, &|_| false)?;
+    let tensor = |(param, values): (&Param, Vec<f32>)| {
+        (param.name.clone(), Tensor::from_data(TensorData::new(values, param.rows_and_columns()), device))
+    };
+    Ok(parameters.iter().zip(values).map(tensor).collect())
+}
 
 /// Files, of which no two have a tensor of one name.
 pub(crate) struct Shards<'a> {
@@ -61,11 +79,11 @@ impl NamedTensors for Shards<'_> {
 }
 
 /// A `model.safetensors.index.json`.
-pub(crate) struct Index(BTreeMap<String, String>);
+pub(crate) struct ShardIndex(BTreeMap<String, String>);
 
-impl Index {
+impl ShardIndex {
     /// Reads a file. The files that it names are beside it.
-    pub(crate) fn from_json(json: &[u8]) -> Result<Index, TensorsError> {
+    pub(crate) fn from_json(json: &[u8]) -> Result<ShardIndex, TensorsError> {
         let index = parse(json).map_err(|it| TensorsError::Index(it.to_string()))?;
         let map = index["weight_map"].as_object().filter(|it| !it.is_empty());
         let map = map.ok_or_else(|| TensorsError::Index("it has no `weight_map`".to_owned()))?;
@@ -77,7 +95,7 @@ impl Index {
             })?;
             Ok((tensor.clone(), name.to_owned()))
         };
-        Ok(Index(map.iter().map(entry).collect::<Result<_, TensorsError>>()?))
+        Ok(ShardIndex(map.iter().map(entry).collect::<Result<_, TensorsError>>()?))
     }
 
     /// The names of its files.

@@ -33,8 +33,21 @@ pub(crate) fn full() -> Full {
 }
 
 pub(crate) fn full_on(device: &Device) -> Full {
-    let mut weights = drawn(&shape(), Seed(3), device);
-    weights.update(|param, tensor| if param.role == Role::Norm { tensor } else { tensor * 12.0 });
+    full_of(&shape(), device)
+}
+
+/// With what a family adds.
+pub(crate) fn full_with(extras: Extras) -> Full {
+    full_of(&Shape { extras, ..shape() }, &device())
+}
+
+fn full_of(shape: &Shape, device: &Device) -> Full {
+    let mut weights = drawn(shape, Seed(3), device);
+    weights.update(|param, tensor| match param.role {
+        Role::Norm => tensor,
+        Role::Bias => tensor + 0.2,
+        _ => tensor * 12.0,
+    });
     Full { weights, compute: Compute::default() }
 }
 

@@ -11,7 +11,9 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use burn::tensor::Device;
-use collimate_model::{Codec, Compute, Encoded, Ends, Extras, Harbor, Heads, Model, Shape, Stored, Transformer, Weights};
+use collimate_model::{
+    Codec, Compute, Encoded, Ends, Extras, Harbor, Heads, Model, Shape, Stored, Transformer, Weights,
+};
 use collimate_run::{Artifact, ArtifactId, RunFolder, write_whole};
 use collimate_schema::Seed;
 use collimate_train::{AdamW, Batch, Muon, Schedule, score, sft_step};
