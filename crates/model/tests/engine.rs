@@ -254,7 +254,7 @@ fn files_that_do_not_belong_together_are_refused() {
 
     let error = |files| load(files).err().unwrap().to_string();
     let other = Harbor::new(&["unrelated".to_owned()]);
-    expect!["config.json has `vocab_size` 354, the tokenizer 330: the files are not of one checkpoint"]
+    expect!["config.json has `bos_token_id` 344, the tokenizer 320: the files are not of one checkpoint"]
         .assert_eq(&error(Files { tokenizer: other.tokenizer().to_json().as_bytes(), ..files }));
     expect!["tokenizer_config.json has no `chat_template`: write the checkpoint again"]
         .assert_eq(&error(Files { tokenizer_config: b"{}", ..files }));
