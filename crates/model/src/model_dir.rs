@@ -12,7 +12,7 @@ use crate::chat::harbor::{Harbor, HarborError};
 use crate::compute::Compute;
 use crate::engine::Engine;
 use crate::files::read_file;
-use crate::{Stored, Transformer, Weights, WeightsError};
+use crate::{HfConfig, Stored, Transformer, Weights, WeightsError};
 
 /// The files of a checkpoint, in memory: what a binary embeds.
 #[derive(Clone, Copy, Debug)]
@@ -93,11 +93,14 @@ impl Model {
             let path = dir.join(name);
             read_file(&path).map_err(|source| ModelError::Read { path, source })
         };
-        let (config, weights) = (read("config.json")?, read("model.safetensors")?);
-        let (tokenizer, tokenizer_config) = (read("tokenizer.json")?, read("tokenizer_config.json")?);
-        let files =
-            Files { config: &config, weights: &weights, tokenizer: &tokenizer, tokenizer_config: &tokenizer_config };
-        Model::from_embedded(files, device)
+        // What is small first, so that nothing large is read in vain.
+        let config = HfConfig::from_json(read("config.json")?).map_err(WeightsError::from)?;
+        let codec = Harbor::from_files(&read("tokenizer.json")?, &read("tokenizer_config.json")?)?;
+        let weights = Weights::load_as(config, dir, device).map_err(|error| match error {
+            WeightsError::Io { path, source } => ModelError::Read { path, source },
+            other => other.into(),
+        })?;
+        Model::new(weights, Arc::new(codec))
     }
 
     /// Reads a checkpoint from memory.
@@ -107,9 +110,9 @@ impl Model {
         Model::new(weights, Arc::new(codec))
     }
 
-    /// What was ignored when it was read, for people to know.
-    pub fn notices(&self) -> &[String] {
-        self.codec.tokenizer().notices()
+    /// What of its files is ignored, or followed in another way than they say, for people to know.
+    pub fn notices(&self) -> Vec<String> {
+        [self.weights.config().notices(), self.codec.tokenizer().notices().to_vec()].concat()
     }
 
     /// Writes a checkpoint directory, whole or not at all; `dir` must not exist yet, its parent must. `stored` as `Bf16`

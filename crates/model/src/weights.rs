@@ -87,12 +87,18 @@ impl Weights {
 
     /// Reads a checkpoint directory: its weights are in one file or in several, in f32, bf16 or f16.
     pub fn load(dir: &Path, device: &Device) -> Result<Weights, WeightsError> {
+        let path = dir.join("config.json");
+        let config = read_file(&path).map_err(|source| WeightsError::Io { path, source })?;
+        Weights::load_as(HfConfig::from_json(config)?, dir, device)
+    }
+
+    /// The same with the content of its `config.json`.
+    pub(crate) fn load_as(config: HfConfig, dir: &Path, device: &Device) -> Result<Weights, WeightsError> {
         let path = |name: &str| dir.join(name);
         let io = |name: &str| {
             let path = path(name);
             |source| WeightsError::Io { path, source }
         };
-        let config = HfConfig::from_json(read_file(&path("config.json")).map_err(io("config.json"))?)?;
         if !path(ONE_FILE).exists() && !path(INDEX).exists() {
             return Err(WeightsError::None { dir: dir.to_owned(), found: instead(dir) });
         }

@@ -240,6 +240,20 @@ fn a_checkpoint_directory_is_the_model() {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "a test may write a config")]
+fn what_a_config_says_and_is_followed_in_another_way_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("checkpoint");
+    model().save(&path, Stored::F32).unwrap();
+    let config = std::fs::read_to_string(path.join("config.json")).unwrap();
+    let config = config.replace("\"llama\"", "\"mistral\", \"sliding_window\": 16");
+    std::fs::write(path.join("config.json"), config.replace("Llama", "Mistral")).unwrap();
+    let windowed = Model::load(&path, &Device::flex()).unwrap();
+    assert_eq!(windowed.weights.shape().n_positions, 16);
+    expect!["config.json: positions see the last 16 only (`sliding_window`): sequences are kept that short, at most 16 of 64 positions"].assert_eq(&windowed.notices().join("\n"));
+}
+
+#[test]
 fn files_that_do_not_belong_together_are_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("checkpoint");

@@ -386,7 +386,10 @@ fn fault_12_a_config_of_another_family_is_that_family_or_refused() {
         of(&[("rope_scaling", json(r#"{"type": "linear"}"#))]),
         of(&[("rope_scaling", json(r#"{"type": "linear", "factor": 0.5}"#))]),
         of(&[("rope_scaling", json(r#"{"type": "linear", "rope_type": "yarn", "factor": 2}"#))]),
-        of(&[("rope_parameters", json(r#"{"rope_type": "yarn", "factor": 4.0, "beta": 3}"#))]),
+        of(&[("rope_parameters", json(r#"{"rope_type": "yarn", "factor": 4.0, "beta": 1.0}"#))]),
+        of(&[("rope_parameters", json(r#"{"rope_type": "yarn", "factor": 4.0, "truncate": 1}"#))]),
+        of(&[("rope_parameters", json(r#"{"rope_type": "default", "partial_rotary_factor": 0.5}"#))]),
+        of(&[("rope_parameters", json(r#"{"rope_type": "default", "partial_rotary_factor": 1}"#))]),
         of(&[("rope_parameters", json(r#"{"rope_type": "yarn", "factor": 4.0}"#))]),
         of(&[("quantization_config", json(r#"{"quant_method": "gptq"}"#))]),
     ];
@@ -406,7 +409,10 @@ fn fault_12_a_config_of_another_family_is_that_family_or_refused() {
         config.json has no `factor`: add it, a number
         config.json: `factor` is 0.5, but must be a number from 1 to 1e6: correct it, or copy or write the file again
         config.json: `rope_scaling` is "linear", but must be "yarn", as its `rope_type` says: correct it, or copy or write the file again
-        config.json: `rope_parameters` is "beta: 3", this transformer supports the keys that belong to its type only: convert the checkpoint first
+        config.json: `rope_parameters` is "beta: 1.0", this transformer supports the keys that belong to its type only: convert the checkpoint first
+        config.json: `truncate` is 1, but must be true or false: correct it, or copy or write the file again
+        config.json: `rope_parameters` is "partial_rotary_factor: 0.5", this transformer supports the keys that belong to its type only: convert the checkpoint first
+        Extras { rope_scaling: None, qkv_bias: false, out_bias: false, ffn_bias: false, head_norms: false, own_head: false }, 64 positions 
         Extras { rope_scaling: Yarn { factor: 4.0, fast: 32.0, slow: 1.0, original: 64.0, attention: 1.138629436111989, truncates: true }, qkv_bias: false, out_bias: false, ffn_bias: false, head_norms: false, own_head: false }, 64 positions 
         config.json: `quantization_config` is {"quant_method":"gptq"}, this transformer supports null only: convert the checkpoint first"#]].assert_eq(&cases.join("\n"));
 }

@@ -76,7 +76,8 @@ impl Adam {
         let (cfg, muon, step) = (self.cfg, self.muon, self.step);
         learnable.update(&mut self.moments, |param, weight, moments| {
             let grad = grads.of(&param.name);
-            let cfg = if param.role == Role::Norm { AdamW { weight_decay: 0.0, ..cfg } } else { cfg };
+            let is_spared = matches!(param.role, Role::Norm | Role::Bias);
+            let cfg = if is_spared { AdamW { weight_decay: 0.0, ..cfg } } else { cfg };
             match &muon {
                 Some(muon) if param.role.is_of_layers() => muon_step(weight, grad, moments, muon, (lr, scale)),
                 _ => adamw_step(weight, grad, moments, &cfg, (lr, step, scale)),

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use burn::Tensor;
 use burn::tensor::Device;
-use collimate_model::{Param, Role, Transformer};
+use collimate_model::{Extras, Param, Role, Transformer};
 use collimate_train::{Adam, AdamW, Batch, Full, Learnable, Muon, Tracked, sft_step};
 use tiny::{full, sequences, shape};
 
@@ -14,17 +14,18 @@ const CFG: AdamW = AdamW { beta1: 0.9, beta2: 0.95, eps: 1e-8, weight_decay: 0.1
 const MAX_NORM: f32 = 1.0;
 
 #[test]
-fn decay_spares_norms() {
-    let (mut full, mut adam) = (full(), Adam::new(&full(), CFG, MAX_NORM));
+fn decay_spares_norms_and_biases() {
+    let mut full = tiny::full_with(Extras { qkv_bias: true, ..Extras::default() });
+    let mut adam = Adam::new(&full, CFG, MAX_NORM);
     // Gradients so small against eps that only the decay moves anything.
     adam.cfg.eps = 1e9;
     let before = full.weights.clone();
     sft_step(&mut full, &mut adam, &Batch::split(&sequences(), 1000), 0.5).expect("a finite step");
-    for param in shape().parameters() {
+    for param in full.weights.shape().parameters() {
         let name = &param.name;
         let change = full.weights.tensors()[name].clone() / before.tensors()[name].clone();
         let change = change.to_data();
-        let expected = if param.role == Role::Norm { 1.0 } else { 0.95 };
+        let expected = if matches!(param.role, Role::Norm | Role::Bias) { 1.0 } else { 0.95 };
         assert!(change.as_slice::<f32>().expect("f32").iter().all(|it| (it - expected).abs() < 1e-4), "`{name}`");
     }
 }

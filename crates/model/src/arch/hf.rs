@@ -364,7 +364,9 @@ impl HfConfig {
                     _ => magnitude(1.0),
                 };
                 let (fast, slow) = (said("beta_fast")?.unwrap_or(32.0), said("beta_slow")?.unwrap_or(1.0));
-                let truncates = rope.get("truncate").is_none_or(|it| *it != json!(false));
+                let truncate = rope.get("truncate").filter(|it| !it.is_null()).unwrap_or(&Value::Bool(true));
+                let truncates = truncate.as_bool();
+                let truncates = truncates.ok_or_else(|| wrong("truncate", truncate, TRUE_OR_FALSE.to_owned()))?;
                 let scaling = RopeScaling::Yarn { factor, fast, slow, original: original()?, attention, truncates };
                 let keys = &[
                     "factor",
@@ -380,8 +382,12 @@ impl HfConfig {
             }
             _ => return Err(unsupported(name, kind, "\"default\", \"linear\", \"llama3\" and \"yarn\"")),
         };
-        let is_known = |key: &str| ["rope_type", "type", "rope_theta"].contains(&key) || keys.contains(&key);
-        match rope.iter().find(|(key, value)| !value.is_null() && !is_known(key) && **value != json!(1.0)) {
+        let is_known = |(key, value): (&str, &Value)| match key {
+            "rope_type" | "type" | "rope_theta" => true,
+            "partial_rotary_factor" => value.as_f64() == Some(1.0),
+            other => keys.contains(&other),
+        };
+        match rope.iter().find(|(key, value)| !value.is_null() && !is_known((key, value))) {
             Some((key, value)) => {
                 let value = Value::String(format!("{key}: {value}"));
                 Err(unsupported(name, &value, "the keys that belong to its type"))
@@ -411,7 +417,7 @@ impl HfConfig {
     /// A flag; false where it is absent.
     fn flag(&self, field: &'static str) -> Result<bool, ConfigError> {
         let value = self.field(field).unwrap_or(&Value::Bool(false));
-        value.as_bool().ok_or_else(|| wrong(field, value, "true or false".to_owned()))
+        value.as_bool().ok_or_else(|| wrong(field, value, TRUE_OR_FALSE.to_owned()))
     }
 
     /// What a field says; null is as good as absent.
@@ -443,6 +449,7 @@ impl HfConfig {
 
 const COUNT: &str = "a positive whole number";
 const NUMBER: &str = "a number";
+const TRUE_OR_FALSE: &str = "true or false";
 
 fn number(field: &'static str, value: &Value) -> Result<f64, ConfigError> {
     value.as_f64().ok_or_else(|| wrong(field, value, NUMBER.to_owned()))
